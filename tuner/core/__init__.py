@@ -1,0 +1,1 @@
+"""The words of the project as plain values. This package imports nothing else of tuner."""

@@ -1,0 +1,34 @@
+"""Errors that a user can do something about."""
+
+from __future__ import annotations
+
+
+class TunerError(Exception):
+    """Something the user can act on. The command line prints it without a traceback and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class InvalidInput(TunerError):
+    """Input that is refused before anything has happened; several mistakes are told together.
+
+    Each problem is one line that names where it is, the value found and what is allowed.
+    """
+
+    exit_code = 2
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Refused(TunerError):
+    """The target is fine as it is but can't be changed safely; the message gives the reason and the way round."""
+
+    exit_code = 3
+
+
+class Interrupted(TunerError):
+    """The user (or a signal) stopped the run; the target has been restored."""
+
+    exit_code = 130

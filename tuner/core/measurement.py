@@ -1,0 +1,128 @@
+"""What was measured: statistics of a level, levels of a measurement, and the verdict on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from tuner.core.cause import Failure
+from tuner.core.workload import Load
+
+
+class Answer(StrEnum):
+    """The outcome of a statistical test of one SLO, or of a level (the worst of its SLOs')."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """One metric's distribution over a level, in seconds. `count` is the number of observations."""
+
+    count: int
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    max: float
+
+
+@dataclass(frozen=True)
+class SloTest:
+    """One SLO's test on one level.
+
+    `observed` is the statistic (seconds, or a share for the error rate; None: no evidence). `exceeding` of `count`
+    observations were over the bound; [`low`, `high`] are the one-sided 95 % bounds of the tested quantity: the
+    exceedance share, or the mean where the SLO bounds a mean. `violation` is signed and relative:
+    (observed - bound) / bound; positive means violated; missing evidence is +1.
+    """
+
+    slo: str
+    answer: Answer
+    observed: float | None
+    violation: float
+    exceeding: int = 0
+    count: int = 0
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Level:
+    """One load, held until its verdict was certain. Rates are per second of the measured window."""
+
+    load: Load
+    answer: Answer
+    tests: tuple[SloTest, ...]
+    duration_s: float
+    requests: int  # measured: warm-up excluded
+    errors: Mapping[str, int]
+    request_rate: float
+    output_token_rate: float
+    total_token_rate: float
+    statistics: Mapping[str, Statistic]  # by metric: ttft, itl, tpot, e2e
+    saturated: bool = False  # the probe, not the engine, was the bottleneck: void
+    foreign: bool = False  # the engine served others' requests too: void
+    preemptions: int | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """All levels of one start, and what they add up to.
+
+    `value` is the objective's value (always: higher is better); None where no level passed. `value_high` is set where
+    the search for the capacity was cut short because the candidate is below the incumbent: the true value lies between
+    `value` (or 0) and `value_high` (a censored observation).
+    `deciding` is the index of the level whose statistics speak for the measurement.
+    """
+
+    levels: tuple[Level, ...]
+    value: float | None
+    deciding: int
+    value_high: float | None = None
+
+    @property
+    def level(self) -> Level:
+        """The level that speaks for the measurement."""
+        return self.levels[self.deciding]
+
+    @property
+    def probe_s(self) -> float:
+        """Seconds spent under load."""
+        return sum(level.duration_s for level in self.levels)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a trial taught: the only thing by which trials are compared (see `rank`).
+
+    Exactly one of three shapes: feasible (`value`, every violation <= 0), infeasible (every SLO has a violation, some
+    > 0), failed (`failure`, one graded violation > 0 under the key "failure").
+    """
+
+    value: float | None
+    violations: Mapping[str, float] = field(default_factory=dict)
+    failure: Failure | None = None
+    certain: bool = True  # False: usable for learning, not exportable
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it has a value and breaks nothing."""
+        return self.failure is None and self.value is not None and all(v <= 0 for v in self.violations.values())
+
+    @property
+    def total_violation(self) -> float:
+        """Sum of the positive violations: what TPE ranks infeasible trials by, so the judge does too."""
+        return sum(v for v in self.violations.values() if v > 0)
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Higher is better: feasible by value, then everything else by least total violation."""
+        if self.feasible:
+            assert self.value is not None
+            return (1, self.value)
+        return (0, -self.total_violation)

@@ -1,0 +1,129 @@
+"""One request: as planned before a level, and as it went."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tuner.core.workload import Load
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """What will be sent. Lengths are in tokens; `text` is None where the driver needs lengths only (the simulator).
+
+    `arrival_s` is the scheduled start in seconds after the level's start, None in a closed loop (send when a client is
+    free). The first `prefix_tokens` of `prompt_tokens` are shared by all requests with the same `prefix_group`.
+    """
+
+    index: int
+    prompt_tokens: int
+    output_tokens: int
+    arrival_s: float | None = None
+    prefix_group: int = 0
+    prefix_tokens: int = 0
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecord:
+    """How one request went. All times are in seconds since the level's start, by one monotonic clock.
+
+    `scheduled_s` is when it should have been sent: open-loop latencies count from here. `token_s` holds the arrival of
+    each streamed event that carried tokens, `event_tokens` how many tokens each carried. `error` is None only if the
+    stream ended properly and brought all `planned.output_tokens` tokens.
+    """
+
+    planned: PlannedRequest
+    scheduled_s: float
+    sent_s: float
+    end_s: float
+    token_s: tuple[float, ...] = ()
+    event_tokens: tuple[int, ...] = ()
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    error: str | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request did all its work."""
+        return self.error is None
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Time to first token, from the scheduled time."""
+        return self.token_s[0] - self.scheduled_s if self.token_s else None
+
+    @property
+    def e2e_s(self) -> float:
+        """End-to-end latency, from the scheduled time to the last token (or the failure)."""
+        return (self.token_s[-1] if self.ok and self.token_s else self.end_s) - self.scheduled_s
+
+    @property
+    def itl_s(self) -> tuple[float, ...]:
+        """Inter-token latencies: gaps between events, one per event after the first."""
+        return tuple(b - a for a, b in zip(self.token_s, self.token_s[1:], strict=False))
+
+    @property
+    def tpot_s(self) -> float | None:
+        """Time per output token after the first: (e2e - ttft) / (output tokens - 1); None for fewer than 2 tokens."""
+        if not self.ok or self.output_tokens < 2:
+            return None
+        return (self.token_s[-1] - self.token_s[0]) / (self.output_tokens - 1)
+
+
+@dataclass(frozen=True)
+class LevelPlan:
+    """One load held until its answer is certain.
+
+    `requests` are all that may be sent, in order; the level ends early when the driver is told so. The driver asks at
+    the counts of *finished* requests in `looks` (ascending; planned beforehand, because every look costs certainty).
+    `timeout_s` bounds one request: past it the request is an error. `max_s` bounds the level as a whole: requests still
+    running then are errors ("unfinished"), planned ones not yet sent are left out.
+    """
+
+    load: Load
+    requests: tuple[PlannedRequest, ...]
+    looks: tuple[int, ...]
+    timeout_s: float
+    max_s: float
+
+
+@dataclass(frozen=True)
+class LevelRecords:
+    """What a driver saw in one level: finished (or failed) requests in the order of their planned index.
+
+    `lag_p99_s` is the driver's own lateness in sending (0 for the simulator); `saturated` says that the driver, not the
+    engine, was the bottleneck, which voids the level. `engine_requests` is what the engine's own counter says it served
+    during the level (None where it has none): a difference from the requests sent means foreign traffic.
+    """
+
+    records: tuple[RequestRecord, ...]
+    duration_s: float
+    sent: int
+    lag_p99_s: float = 0.0
+    saturated: bool = False
+    engine_requests: int | None = None
+    preemptions: int | None = None
+    peak_running: int | None = None
+
+
+class Driver(Protocol):
+    """Sends the requests of a level to one running engine: a real one over HTTP, the simulator in memory."""
+
+    #: Whether PlannedRequest.text must be filled in.
+    needs_text: bool
+
+    async def level(self, plan: LevelPlan, stop: Callable[[Sequence[RequestRecord]], bool]) -> LevelRecords:
+        """Run one level and return once the engine is drained again (nothing running or waiting).
+
+        `stop` is called at each look with the records so far and ends the level by returning True; requests in flight
+        are then cancelled and not recorded. Raises TrialFailed when the engine stopped serving (cause
+        crash-under-load, refined later by the target), and never raises for single failed requests.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release connections and processes."""
+        ...

@@ -1,0 +1,83 @@
+"""The contract of an engine module: how knobs are spelled, what its log and metrics say, what its failures mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from tuner.core.cause import Failure
+from tuner.core.flags import FlagEdit, FlagSyntax, FlagUse
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate, Value
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a container ended, as the platform saw it. `reason` is the platform's word ("OOMKilled", "Error")."""
+
+    code: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class FlagAdvice:
+    """One flag that this version of the engine does not take as written, and what to write instead."""
+
+    flag: str
+    problem: str
+    instead: str | None = None
+
+
+class Engine(Protocol):
+    """One serving engine. Pure functions of text: an engine module makes no calls."""
+
+    name: str
+
+    def syntax(self, version: str | None) -> FlagSyntax:
+        """The command-line grammar of `version` (None: the newest known)."""
+        ...
+
+    def spell(self, candidate: Candidate, baseline: Candidate) -> list[FlagEdit]:
+        """The edits that turn a command line with `baseline`'s knobs into one with `candidate`'s.
+
+        Knobs present in `baseline` and absent in `candidate` are removed.
+        """
+        ...
+
+    def read(self, uses: Sequence[FlagUse]) -> tuple[Candidate, dict[str, Value]]:
+        """The knobs that a command line sets, and the other settings that matter to planning (max_model_len, ...).
+
+        The last use of a flag wins. Raises InvalidInput for a value that can't be read.
+        """
+        ...
+
+    def check(self, uses: Sequence[FlagUse], version: str | None) -> list[FlagAdvice]:
+        """Flags that the version does not know, that are misspelt or misused, with what to write instead."""
+        ...
+
+    def facts(self, log: str, metrics: str) -> EngineFacts:
+        """What a started engine said of itself in its start-up log and on /metrics; both may be incomplete."""
+        ...
+
+    def differs(self, candidate: Candidate, facts: EngineFacts) -> dict[str, tuple[Value, Value]]:
+        """Knobs that the engine reports with another value than asked for: name -> (asked, reported)."""
+        ...
+
+    def diagnose(self, log: str, exit: Exit, under_load: bool) -> Failure:
+        """Name the cause of a start that failed or an engine that died, from its log and exit. Never raises.
+
+        The message quotes the engine's own decisive line; evidence is a redacted excerpt.
+        """
+        ...
+
+    def counters(self, metrics: str) -> Mapping[str, float]:
+        """The engine's counters and gauges under our names: requests, running, waiting, preemptions, kv_usage, ...
+
+        Only what the text has is there. Labels are summed (counters) or maximised (gauges).
+        """
+        ...
+
+    def redact(self, text: str) -> str:
+        """`text` without secrets (API keys, tokens)."""
+        ...

@@ -1,0 +1,1 @@
+"""Where an engine runs: a Kubernetes workload, or the simulator."""

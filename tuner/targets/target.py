@@ -1,0 +1,98 @@
+"""The contract between the trial loop and a place where engines run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tuner.core.cause import Failure
+from tuner.core.hardware import EngineFacts, Gpu, Model
+from tuner.core.knob import Candidate, Value
+from tuner.core.request import Driver
+
+#: Told of progress inside a rollout: one short phrase each ("pod scheduled", "loading model").
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TargetInfo:
+    """What the target is, found without changing anything.
+
+    `baseline` are the knobs that are set explicitly today (an absent knob is the engine's default). `gpu` is None on a
+    CPU or where nobody could tell. `fixed` are other settings that matter to planning (max_model_len, ...).
+    `image` identifies the engine's build: calibration and staleness are keyed by it.
+    """
+
+    name: str
+    engine: str
+    version: str | None
+    model: str
+    model_shape: Model | None
+    gpu: Gpu | None
+    gpu_count: int
+    baseline: Candidate
+    image: str = ""
+    fixed: dict[str, Value] = field(default_factory=dict)
+    on_cpu: bool = False
+    simulated: bool = False
+    notes: tuple[str, ...] = ()  # things the user should know, one sentence each
+
+
+@dataclass(frozen=True)
+class Running:
+    """An engine that is ready and was seen to run the candidate.
+
+    Exactly one of `endpoint` (a base URL that the HTTP probe drives) and `driver` (the target drives itself) is set.
+    `start_s` is the time from the change to ready, which is what a start costs in GPU time.
+    """
+
+    model: str
+    facts: EngineFacts
+    start_s: float
+    endpoint: str | None = None
+    driver: Driver | None = None
+    ineffective: tuple[str, ...] = ()  # knobs that were applied but have no effect on this engine
+
+
+class Target(Protocol):
+    """One engine whose settings can be changed and put back.
+
+    Life: `inspect` (changes nothing) -> `acquire` -> (`apply` -> measure)* -> `restore` -> `release`. `restore` may be
+    called at any time after `acquire`, any number of times, and leaves the target exactly as `inspect` found it; it
+    must succeed from what is stored at the target alone. All methods raise Refused or InvalidInput with the reason.
+    """
+
+    async def inspect(self) -> TargetInfo:
+        """Look without changing anything. Raises Refused where the target can't be tuned safely."""
+        ...
+
+    async def acquire(self, holder: str) -> None:
+        """Take the exclusive right to change the target for `holder` (a study's id); keep it until `release`.
+
+        Raises Refused naming the other holder. Taking it again with the same holder (after a crash) succeeds.
+        """
+        ...
+
+    async def apply(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
+        """Start the engine afresh with `candidate` and return when it is ready and runs it.
+
+        Always a fresh start, also if `candidate` is what runs now. Raises TrialFailed with the cause within seconds of
+        the evidence; the target may then be left down until the next `apply` or `restore`.
+        """
+        ...
+
+    async def diagnose(self, failure: Failure) -> Failure:
+        """Refine a failure seen from outside (streams broke) by what the target knows (OOMKilled, logs, restarts).
+
+        Returns `failure` unchanged where the target knows nothing better. Takes at most a few seconds.
+        """
+        ...
+
+    async def restore(self) -> None:
+        """Put everything back as found. Raises Refused with a diff where somebody else changed the same field."""
+        ...
+
+    async def release(self) -> None:
+        """Give up the exclusive right and close connections. Never raises."""
+        ...
