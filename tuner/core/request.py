@@ -109,6 +109,14 @@ class LevelRecords:
     peak_running: int | None = None
 
 
+@dataclass(frozen=True)
+class GreedyOutput:
+    """What an engine wrote for one fixed prompt at temperature 0: its tokens, and the first one's log-probability."""
+
+    tokens: tuple[str, ...]
+    first_logprob: float
+
+
 class Driver(Protocol):
     """Sends the requests of a level to one running engine: a real one over HTTP, the simulator in memory."""
 
@@ -122,6 +130,10 @@ class Driver(Protocol):
         are then cancelled and not recorded. Raises TrialFailed when the engine stopped serving (cause
         crash-under-load, refined later by the target), and never raises for single failed requests.
         """
+        ...
+
+    async def greedy(self, prompts: Sequence[str], max_tokens: int) -> tuple[GreedyOutput, ...]:
+        """Greedy completions of fixed prompts, one at a time: the material of the output check."""
         ...
 
     async def close(self) -> None:

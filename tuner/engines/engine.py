@@ -34,6 +34,14 @@ class Engine(Protocol):
 
     name: str
 
+    def owns(self, image: str, argv: Sequence[str]) -> bool:
+        """Whether a container with this image and command + args is one of this engine's servers."""
+        ...
+
+    def port(self, uses: Sequence[FlagUse]) -> int:
+        """The port that the server listens on with these flags."""
+        ...
+
     def syntax(self, version: str | None) -> FlagSyntax:
         """The command-line grammar of `version` (None: the newest known)."""
         ...

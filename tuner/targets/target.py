@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from tuner.core.cause import Failure
-from tuner.core.hardware import EngineFacts, Gpu, Model
-from tuner.core.knob import Candidate, Value
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate
 from tuner.core.request import Driver
+from tuner.core.target import TargetInfo
 
 #: Told of progress inside a rollout: one short phrase each ("pod scheduled", "loading model").
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class TargetInfo:
-    """What the target is, found without changing anything.
-
-    `baseline` are the knobs that are set explicitly today (an absent knob is the engine's default). `gpu` is None on a
-    CPU or where nobody could tell. `fixed` are other settings that matter to planning (max_model_len, ...).
-    `image` identifies the engine's build: calibration and staleness are keyed by it.
-    """
-
-    name: str
-    engine: str
-    version: str | None
-    model: str
-    model_shape: Model | None
-    gpu: Gpu | None
-    gpu_count: int
-    baseline: Candidate
-    image: str = ""
-    fixed: dict[str, Value] = field(default_factory=dict)
-    on_cpu: bool = False
-    simulated: bool = False
-    notes: tuple[str, ...] = ()  # things the user should know, one sentence each
 
 
 @dataclass(frozen=True)
@@ -62,6 +39,13 @@ class Target(Protocol):
     called at any time after `acquire`, any number of times, and leaves the target exactly as `inspect` found it; it
     must succeed from what is stored at the target alone. All methods raise Refused or InvalidInput with the reason.
     """
+
+    def now(self) -> float:
+        """Seconds by the target's own clock: monotonic wall time for real targets, simulated time for the simulator.
+
+        Starts and probes are charged to the budget by differences of this clock.
+        """
+        ...
 
     async def inspect(self) -> TargetInfo:
         """Look without changing anything. Raises Refused where the target can't be tuned safely."""
