@@ -24,8 +24,8 @@ class Suggestion:
 class Sampler(Protocol):
     """Suggests candidates one at a time and is told what each taught.
 
-    Contract: a suggestion always satisfies the space (conditions, relations, gates); none is made twice in a study, nor
-    one that was told by `seen`; `tell` is idempotent per ticket (a resume may repeat it); the same seed and history give
+    Contract: a suggestion always satisfies the space (conditions, relations, gates); none is made twice in a study,
+    nor one that was adopted; `tell` is idempotent per ticket (a resume may repeat it); the same seed and history give
     the same suggestions. Each suggestion ends by exactly one of `tell` and `skip`.
     """
 
