@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -42,5 +43,12 @@ class Sampler(Protocol):
         ...
 
     def adopt(self, candidate: Candidate) -> int:
-        """Enter a candidate that the sampler did not suggest (the baseline); returns its ticket to tell about."""
+        """Enter a candidate that the sampler did not suggest (the baseline); returns its ticket to tell about.
+
+        Idempotent per candidate, because a resume may repeat it. Values outside the space are taken as they are.
+        """
+        ...
+
+    def close_stale(self, tickets: Collection[int]) -> None:
+        """Close open suggestions whose ticket is not among `tickets`: a killed run made them, nobody will tell them."""
         ...

@@ -1,0 +1,60 @@
+"""Turns a measurement, or a failure, into the verdict by which trials are compared. The only place that knows signs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tuner.core.cause import Failure
+from tuner.core.measurement import Answer, Level, Measurement, Verdict
+from tuner.core.slo import Slo
+
+# One SLO counts at most this much: beyond six times its bound nothing more is learnt from "how far over".
+_WORST_VIOLATION = 5.0
+# A level that did not pass is never within its SLOs, also where the point estimate is (the test was uncertain).
+_LEAST_VIOLATION = 1e-3
+_MISSING_EVIDENCE = 1.0
+# A failed start ranks below every measured configuration, so this exceeds the most that a level can add up to.
+_FAILURE = 100.0
+
+
+def judge(measurement: Measurement, slos: Sequence[Slo]) -> Verdict:
+    """The verdict on a measurement: feasible with its value, or infeasible with graded violations.
+
+    A candidate that was cut short below the incumbent's rate is infeasible *at that rate*: its violations there say how
+    far it missed, and its value stays unknown (`Measurement.value_high` bounds it).
+    """
+    level = measurement.level
+    violations = {str(slo): _violation(level, slo) for slo in slos}
+    passed = measurement.value is not None and level.answer is Answer.PASS
+    if not passed:
+        violations = _at_least_one_positive(violations)
+    return Verdict(
+        value=measurement.value if passed else None,
+        violations={name: min(v, 0.0) for name, v in violations.items()} if passed else violations,
+        certain=level.answer is not Answer.UNCERTAIN,
+    )
+
+
+def judge_failure(failure: Failure, slos: Sequence[Slo]) -> Verdict:
+    """The verdict on a trial without a measurement: every SLO lacks evidence, and the failure is graded by overshoot."""
+    grade = _FAILURE + min(max(failure.overshoot or 0.0, 0.0), 10.0)
+    return Verdict(None, {**{str(slo): _MISSING_EVIDENCE for slo in slos}, "failure": grade}, failure)
+
+
+def better(a: Verdict, b: Verdict | None) -> bool:
+    """Whether `a` ranks strictly above `b` (anything ranks above nothing)."""
+    return b is None or a.rank > b.rank
+
+
+def _violation(level: Level, slo: Slo) -> float:
+    for test in level.tests:
+        if test.slo == str(slo):
+            return max(-1.0, min(test.violation, _WORST_VIOLATION))
+    return _MISSING_EVIDENCE
+
+
+def _at_least_one_positive(violations: dict[str, float]) -> dict[str, float]:
+    if not violations or max(violations.values()) > 0:
+        return violations or {"no level passed": _MISSING_EVIDENCE}
+    worst = max(violations, key=lambda name: violations[name])
+    return {**violations, worst: _LEAST_VIOLATION}

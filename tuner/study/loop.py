@@ -1,0 +1,340 @@
+"""The trial loop: suggest, screen, apply, wait, warm up, probe, judge, record, tell.
+
+Every phase is on record before it begins, so that a run that was killed anywhere goes on where it was. Our record commits
+before the sampler is told; a resume tells again what was recorded but perhaps not told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from tuner.core.cause import Failure, TrialFailed
+from tuner.core.errors import TunerError
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate
+from tuner.core.measurement import Level, Measurement, Verdict
+from tuner.core.request import Driver
+from tuner.core.slo import Slo
+from tuner.core.target import TargetInfo
+from tuner.core.workload import Objective, Workload
+from tuner.probe import Job, measure
+from tuner.search import Space, unlikely_to_pay
+from tuner.search.sampler import Sampler
+from tuner.search.screen import Screen
+from tuner.store import Phase, Store, TrialKind, TrialRecord
+from tuner.study.budget import Ledger
+from tuner.study.judge import better, judge, judge_failure
+from tuner.study.progress import Event, LevelEnded, Note, Observer, PhaseBegan, TrialBegan, TrialEnded
+from tuner.targets.target import Running, Target
+
+Result = TypeVar("Result")
+
+# The same infrastructure that failed twice in a row would fail a third time, at the user's cost.
+_INFRASTRUCTURE_FAILURES = 2
+# Suggestions that the planner turns down cost nothing; this many in a row say that the space holds little else.
+_SCREENED_IN_A_ROW = 200
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What a study is after, fixed before its first trial."""
+
+    workload: Workload
+    objective: Objective
+    slos: tuple[Slo, ...]
+    seed: int
+    smallest_gain: float  # relative: a gain below this does not matter
+    restart_cv: float  # relative noise between starts of one configuration
+    rollout_deadline_s: float
+
+
+@dataclass
+class Outcome:
+    """What one trial came to, before it is on record."""
+
+    verdict: Verdict | None = None
+    measurement: Measurement | None = None
+    facts: EngineFacts | None = None
+    screened: bool = False
+    start_s: float = 0.0
+    wall_s: float = 0.0
+    ineffective: tuple[str, ...] = ()
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure, if the trial failed."""
+        return self.verdict.failure if self.verdict else None
+
+
+@dataclass
+class TrialLoop:
+    """One study's trials on one target. Everything it works with is handed in; it owns only their order."""
+
+    study_id: int
+    aim: Aim
+    info: TargetInfo
+    ledger: Ledger
+    store: Store
+    target: Target
+    connect: Callable[[Running], Driver]
+    space: Space
+    screen: Screen
+    sampler: Sampler
+    observe: Observer
+    clock: Callable[[], datetime]
+    trials: list[TrialRecord] = field(default_factory=list)
+    _infrastructure_failures: int = 0
+    _screened: int = 0
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def search(self) -> str:
+        """Run trials until there is a reason to stop, and return the reason."""
+        await self.resume()
+        await self.measure_baseline()
+        while (reason := self.reason_to_stop()) is None:
+            suggestion = await asyncio.to_thread(self.sampler.suggest)
+            if suggestion is None:
+                return "every configuration of the search space has been tried"
+            trial = await self.begin(TrialKind.SEARCH, suggestion.candidate, suggestion.reason, suggestion.ticket)
+            await self.carry_out(trial)
+        return reason
+
+    async def carry_out(
+        self, trial: TrialRecord, *, full: bool = False, then: Callable[[Driver], Awaitable[None]] | None = None
+    ) -> TrialRecord:
+        """Screen, start, measure, judge, record and tell one trial; `then` gets the engine while it still runs."""
+        outcome = await self._screen(trial) or await self._run(trial, full, then)
+        trial = await self._record(trial, outcome)
+        await self._tell(trial)
+        self._watch_infrastructure(outcome)
+        return trial
+
+    async def _screen(self, trial: TrialRecord) -> Outcome | None:
+        if trial.kind is not TrialKind.SEARCH:
+            return None
+        await self._enter(trial, Phase.SCREENING)
+        failure = self.screen.check(trial.candidate)
+        self._screened = self._screened + 1 if failure else 0
+        return Outcome(judge_failure(failure, self.aim.slos), screened=True) if failure else None
+
+    async def _run(self, trial: TrialRecord, full: bool, then: Callable[[Driver], Awaitable[None]] | None) -> Outcome:
+        began = self.target.now()
+        outcome = Outcome()
+        try:
+            await self._measure(trial, outcome, full, then)
+        except TrialFailed as failed:
+            outcome.verdict = judge_failure(failed.failure, self.aim.slos)
+        outcome.wall_s = self.target.now() - began
+        outcome.start_s = outcome.start_s or outcome.wall_s
+        self.screen.learn(trial.candidate, outcome.failure or outcome.facts)
+        return outcome
+
+    async def _measure(
+        self, trial: TrialRecord, outcome: Outcome, full: bool, then: Callable[[Driver], Awaitable[None]] | None
+    ) -> None:
+        await self._enter(trial, Phase.STARTING)
+        running = await self.target.apply(
+            trial.candidate, self.aim.rollout_deadline_s, lambda detail: self._say(trial, Phase.STARTING, detail)
+        )
+        outcome.start_s, outcome.facts, outcome.ineffective = running.start_s, running.facts, running.ineffective
+        await self._enter(trial, Phase.WARMING_UP)
+        driver = running.driver or self.connect(running)
+        try:
+            outcome.measurement = await measure(driver, self._job(trial, full))
+            if then is not None:
+                await then(driver)
+        except TrialFailed as failed:
+            raise TrialFailed(await self.target.diagnose(failed.failure)) from failed
+        finally:
+            await driver.close()
+        await self._enter(trial, Phase.JUDGING)
+        outcome.verdict = judge(outcome.measurement, self.aim.slos)
+
+    def _job(self, trial: TrialRecord, full: bool) -> Job:
+        incumbent = None if full else self.incumbent
+        known = incumbent or self.incumbent
+        return Job(
+            workload=self.aim.workload,
+            objective=self.aim.objective,
+            slos=self.aim.slos,
+            # Every start gets prompts of its own, and gets the same ones again when it is repeated by a resume.
+            seed=self.aim.seed * 1_000_003 + trial.number,
+            incumbent_rate=_rate(incumbent) if trial.kind is TrialKind.SEARCH else None,
+            start_rate=_rate(known),
+            restart_cv=self.aim.restart_cv,
+            on_level=lambda level: self._keep_level(trial, level),
+        )
+
+    async def _record(self, trial: TrialRecord, outcome: Outcome) -> TrialRecord:
+        gpu_s = 0.0 if outcome.screened else outcome.wall_s * max(1, self.info.gpu_count)
+        if not outcome.screened:
+            self.ledger.charge(gpu_s, outcome.wall_s)
+        trial = await asyncio.to_thread(
+            self.store.record,
+            trial.id,
+            verdict=outcome.verdict,
+            measurement=outcome.measurement,
+            facts=outcome.facts,
+            screened=outcome.screened,
+            start_s=outcome.start_s,
+            probe_s=outcome.measurement.probe_s if outcome.measurement else 0.0,
+            gpu_s=gpu_s,
+            wall_s=outcome.wall_s,
+            now=self.clock(),
+        )
+        self.trials = [one for one in self.trials if one.id != trial.id] + [trial]
+        self._announce(trial)
+        return trial
+
+    async def _tell(self, trial: TrialRecord) -> None:
+        """Teach the sampler from our record. Predictions and infrastructure teach nothing."""
+        if trial.ticket is not None:
+            if trial.verdict is None or trial.screened or _infrastructure(trial):
+                await asyncio.to_thread(self.sampler.skip, trial.ticket)
+            else:
+                await asyncio.to_thread(self.sampler.tell, trial.ticket, trial.verdict)
+        await asyncio.to_thread(self.store.mark_told, trial.id, self.clock())
+
+    # --- beginning, going on, stopping ------------------------------------------------------------------------------
+
+    async def resume(self) -> None:
+        """Take up what a killed run left: learn its records again, tell what was not told, end what was begun."""
+        self.trials = await asyncio.to_thread(self.store.trials, self.study_id)
+        for trial in self.trials:
+            if trial.recorded and not trial.screened:
+                self.ledger.charge(trial.gpu_s, trial.wall_s)
+                self.screen.learn(trial.candidate, _failure(trial) or trial.facts)
+        tickets = [trial.ticket for trial in self.trials if trial.ticket is not None]
+        await asyncio.to_thread(self.sampler.close_stale, tickets)
+        for trial in self.trials:
+            if trial.recorded and not trial.told and trial.kind is not TrialKind.BASELINE:
+                await self._tell(trial)
+        for trial in self.trials:
+            if not trial.recorded and trial.kind is TrialKind.SEARCH:
+                self.observe(TrialBegan(trial.number, trial.kind, trial.candidate, f"{trial.reason}, begun again"))
+                await self.carry_out(trial)
+
+    async def measure_baseline(self) -> None:
+        """Measure what the target runs today, first of all; the sampler learns it with its defaults spelt out."""
+        trial = next((one for one in self.trials if one.kind is TrialKind.BASELINE), None)
+        if trial is None:
+            trial = await self.begin(
+                TrialKind.BASELINE, self.info.baseline, "the configuration found on the target", None
+            )
+        if not trial.recorded:
+            trial = await self.carry_out(trial)
+        if trial.verdict is not None and not _infrastructure(trial):
+            explicit = self.space.complete(self.info.baseline, (trial.facts and trial.facts.settings) or {})
+            ticket = await asyncio.to_thread(self.sampler.adopt, explicit)
+            await asyncio.to_thread(self.sampler.tell, ticket, trial.verdict)
+
+    async def begin(self, kind: TrialKind, candidate: Candidate, reason: str, ticket: int | None) -> TrialRecord:
+        """Put a trial on record before anything is done for it."""
+        trial = await asyncio.to_thread(
+            self.store.add_trial,
+            self.study_id,
+            kind=kind,
+            candidate=candidate,
+            reason=reason,
+            ticket=ticket,
+            now=self.clock(),
+        )
+        self.trials.append(trial)
+        self.observe(TrialBegan(trial.number, kind, candidate, reason))
+        return trial
+
+    def reason_to_stop(self) -> str | None:
+        """Why the search should not begin another start; None: it should."""
+        if (spent := self.ledger.exhausted(self.clock(), self.ledger.budget.reserved_starts)) is not None:
+            return spent
+        if self._screened >= _SCREENED_IN_A_ROW:
+            return f"the planner turned down {self._screened} suggestions in a row: the rest of the space does not fit"
+        return unlikely_to_pay([_seen(t) for t in self.trials if t.recorded and not t.screened], self.aim.smallest_gain)
+
+    # --- what the trials say so far ---------------------------------------------------------------------------------
+
+    @property
+    def baseline(self) -> TrialRecord | None:
+        """The baseline's trial, once recorded."""
+        return next((one for one in self.trials if one.kind is TrialKind.BASELINE and one.recorded), None)
+
+    @property
+    def incumbent(self) -> TrialRecord | None:
+        """The best feasible trial of the search so far, the baseline included; never a failed or infeasible one."""
+        best: TrialRecord | None = None
+        for trial in self.trials:
+            if trial.kind is TrialKind.CONFIRM or not trial.recorded or trial.verdict is None:
+                continue
+            if trial.verdict.feasible and better(trial.verdict, best.verdict if best else None):
+                best = trial
+        return best
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    async def _enter(self, trial: TrialRecord, phase: Phase) -> None:
+        await asyncio.to_thread(self.store.enter_phase, trial.id, phase, self.clock())
+        self._say(trial, phase)
+
+    def _say(self, trial: TrialRecord, phase: Phase, detail: str = "") -> None:
+        self.observe(PhaseBegan(trial.number, phase.value, detail))
+
+    async def _keep_level(self, trial: TrialRecord, level: Level) -> None:
+        await asyncio.to_thread(self.store.add_level, trial.id, level, self.clock())
+        self.observe(LevelEnded(trial.number, level))
+
+    def _announce(self, trial: TrialRecord) -> None:
+        left = self.ledger.budget.gpu_minutes
+        event: Event = TrialEnded(
+            number=trial.number,
+            kind=trial.kind,
+            candidate=trial.candidate,
+            verdict=trial.verdict,
+            screened=trial.screened,
+            incumbent=_value(self.incumbent),
+            baseline=_value(self.baseline),
+            starts_left=self.ledger.budget.starts - self.ledger.starts,
+            gpu_minutes_left=None if left is None else left - self.ledger.gpu_s / 60,
+        )
+        self.observe(event)
+
+    def _watch_infrastructure(self, outcome: Outcome) -> None:
+        failure = outcome.failure
+        if failure is None or not failure.cause.infrastructure:
+            self._infrastructure_failures = 0 if not outcome.screened else self._infrastructure_failures
+            return
+        self._infrastructure_failures += 1
+        self.observe(Note(f"{failure.cause}: {failure.message}; this does not count against the candidate"))
+        if self._infrastructure_failures >= _INFRASTRUCTURE_FAILURES or self.baseline_is_missing:
+            raise TunerError(f"stopped: {failure.cause}: {failure.message}")
+
+    @property
+    def baseline_is_missing(self) -> bool:
+        """Whether the baseline could not be measured for reasons that are not its own: nothing can be compared then."""
+        return self.baseline is None or _infrastructure(self.baseline)
+
+
+def _infrastructure(trial: TrialRecord) -> bool:
+    failure = _failure(trial)
+    return failure is not None and failure.cause.infrastructure
+
+
+def _failure(trial: TrialRecord) -> Failure | None:
+    return trial.verdict.failure if trial.verdict else None
+
+
+def _value(trial: TrialRecord | None) -> float | None:
+    return trial.verdict.value if trial and trial.verdict and trial.verdict.feasible else None
+
+
+def _rate(trial: TrialRecord | None) -> float | None:
+    return trial.measurement.level.load.rate if trial and trial.measurement else None
+
+
+def _seen(trial: TrialRecord) -> tuple[Candidate, Verdict]:
+    assert trial.verdict is not None
+    return trial.candidate, trial.verdict
