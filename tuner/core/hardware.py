@@ -32,8 +32,11 @@ class Model:
     max_positions: int
     dtype_bytes: float = 2.0
     tied_embeddings: bool = False
-    experts: int = 0  # 0: dense
+    experts: int = 0  # 0: dense; otherwise `intermediate` is the width of one expert
     active_experts: int = 0
+    shared_intermediate: int = 0  # width of the experts that every token passes
+    latent: int = 0  # MLA: values cached per token and layer (kv_lora_rank + qk_rope_head_dim); 0: keys and values
+    weight_bytes: float | None = None  # per weight of quantised linear layers; None: dtype_bytes
 
 
 @dataclass(frozen=True)
