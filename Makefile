@@ -1,22 +1,49 @@
-# Everything a newcomer needs: `make demo`, then `make test`. Only Python 3.11+, make and PyPI are needed before.
+# `make demo` and `make test` set up all they need. Before them: Python 3.11 or newer, make, and a network to PyPI.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint e2e lock bench clean
 .DEFAULT_GOAL := help
+.PHONY: help demo test lint lock clean
 
-help:  ## list the targets
-	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+help: ## say what can be made
+	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
 
-$(VENV)/.runtime: requirements/runtime.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("tuner needs Python 3.11 or newer, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/runtime.txt
-	@echo "$(CURDIR)" > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tuner-checkout.pth"
-	@printf '#!%s/python\nfrom tuner.cli.main import main\nmain()\n' "$(CURDIR)/$(BIN)" > $(BIN)/tuner && chmod +x $(BIN)/tuner
+demo: $(VENV)/.runtime ## run a whole study on the embedded simulated target, then say where to look
+	@$(BIN)/tuner start --file studies/demo.yaml --storage sqlite:///demo/tuner.db --new --yes
+	@echo
+	@echo "Look at it again:   $(BIN)/tuner show --storage sqlite:///demo/tuner.db        (-o wide, json, yaml)"
+	@echo "Tune a cluster:     $(BIN)/tuner doctor -n NAMESPACE, then $(BIN)/tuner start -n NAMESPACE   (docs/kubernetes.md)"
+
+test: $(VENV)/.dev ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.dev ## check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+lock: $(VENV)/.dev ## resolve the versions in requirements/*.in anew
+	for part in runtime build dev; do \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command 'make lock' requirements/$$part.in --output-file requirements/$$part.txt || exit 1; done
+
+clean: ## remove what was made here
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("tuner needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(VENV)/bin/python requirements/runtime.txt requirements/build.txt pyproject.toml
+	@echo "installing tuner and what it needs into $(VENV) (once)"
+	$(PIP) install --require-hashes -r requirements/runtime.txt -r requirements/build.txt
+	$(PIP) install --no-deps --no-build-isolation --no-index --editable .
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@echo "installing what the tests need (once)"
+	$(PIP) install --require-hashes -r requirements/dev.txt
 	@touch $@

@@ -38,7 +38,9 @@ class Condition:
 class Knob:
     """One tunable engine setting, by the engine's own name with underscores (`max_num_seqs`).
 
-    `low` and `high` are inclusive and set for int and float knobs; `choices` is set for choice knobs.
+    `low` and `high` are inclusive and set for int and float knobs; `choices` is set for choice knobs. `step` is the
+    distance between the values worth trying on a linear scale, `per_doubling` their number per doubling on a log scale
+    (2: 64, 96, 128); both None: any value.
     """
 
     name: str
@@ -48,8 +50,14 @@ class Knob:
     choices: tuple[Value, ...] = ()
     log: bool = False
     step: float | None = None
+    per_doubling: int | None = None
     condition: Condition | None = None
     cost: CostClass = CostClass.LOSSLESS
+
+    @property
+    def may_change_output(self) -> bool:
+        """Whether turning it may change what the model writes."""
+        return self.cost is CostClass.MAY_CHANGE_OUTPUT
 
     def contains(self, value: Value) -> bool:
         """Whether `value` is of this knob's type and within its range. A bool is never a number here."""

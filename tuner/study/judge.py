@@ -36,7 +36,7 @@ def judge(measurement: Measurement, slos: Sequence[Slo]) -> Verdict:
 
 
 def judge_failure(failure: Failure, slos: Sequence[Slo]) -> Verdict:
-    """The verdict on a trial without a measurement: every SLO lacks evidence, and the failure is graded by overshoot."""
+    """The verdict on a trial without a measurement: no evidence for any SLO, and a grade by overshoot."""
     grade = _FAILURE + min(max(failure.overshoot or 0.0, 0.0), 10.0)
     return Verdict(None, {**{str(slo): _MISSING_EVIDENCE for slo in slos}, "failure": grade}, failure)
 

@@ -1,7 +1,7 @@
 """The trial loop: suggest, screen, apply, wait, warm up, probe, judge, record, tell.
 
-Every phase is on record before it begins, so that a run that was killed anywhere goes on where it was. Our record commits
-before the sampler is told; a resume tells again what was recorded but perhaps not told.
+Every phase is on record before it begins, so that a run that was killed anywhere goes on where it was. Our record
+commits before the sampler is told; a resume tells again what was recorded but perhaps not told.
 """
 
 from __future__ import annotations

@@ -1,0 +1,120 @@
+"""The live view of a running study: a panel in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from tuner.cli import units
+from tuner.core.measurement import Verdict
+from tuner.core.workload import Objective
+from tuner.study.progress import Event, LevelEnded, Note, PhaseBegan, TrialBegan, TrialEnded
+
+
+class LiveView:
+    """An observer of a study. Use as a context manager; call it with each event."""
+
+    def __init__(self, console: Console, objective: Objective, title: str) -> None:
+        self._console = console
+        self._objective = objective
+        self._title = title
+        self._began = time.monotonic()
+        self._trial: TrialBegan | None = None
+        self._phase: tuple[str, str, float] = ("", "", self._began)
+        self._last: TrialEnded | None = None
+        self._levels: deque[str] = deque(maxlen=6)
+        self._live = Live(console=console, get_renderable=self._panel, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Take one event: keep what the panel shows, and print the lines that stay."""
+        match event:
+            case TrialBegan():
+                self._trial = event
+                self._levels.clear()
+            case PhaseBegan():
+                self._phase = (event.phase, event.detail, time.monotonic())
+            case LevelEnded():
+                self._levels.append(units.level(event.level))
+            case TrialEnded():
+                self._last = event
+            case Note():
+                pass
+        for line in self._lines(event):
+            self._console.print(line, highlight=False)
+
+    def _lines(self, event: Event) -> list[Text]:
+        plain = not self._console.is_terminal
+        match event:
+            case Note():
+                return [Text(event.text)]
+            case TrialBegan() if plain:
+                return [Text(f"trial {event.number} ({event.kind}): {event.candidate}  [{event.reason}]")]
+            case PhaseBegan() if plain and event.phase in ("starting", "warming-up"):
+                return [Text(f"trial {event.number}   {event.phase}{': ' + event.detail if event.detail else ''}")]
+            case LevelEnded() if plain:
+                return [Text(f"trial {event.number}   {units.level(event.level)}")]
+            case TrialEnded():
+                return [self._ended(event)]
+        return []
+
+    def _ended(self, event: TrialEnded) -> Text:
+        line = Text(f"trial {event.number:>3}  {event.kind:<8}  ")
+        line.append(verdict_text(event.verdict, self._objective, event.screened))
+        if event.verdict is not None and event.verdict.feasible:
+            line.append(f"  {units.gain(event.verdict.value, event.baseline)}", style="bold")
+        line.append(f"  {event.candidate}", style="dim")
+        return line
+
+    def _panel(self) -> RenderableType:
+        now = time.monotonic()
+        facts = Table.grid(padding=(0, 2))
+        facts.add_row("elapsed", units.duration(now - self._began))
+        if self._trial is not None:
+            phase, detail, since = self._phase
+            facts.add_row("trial", f"{self._trial.number} ({self._trial.kind}; {self._trial.reason})")
+            facts.add_row("candidate", str(self._trial.candidate))
+            facts.add_row("phase", f"{phase} {detail} ({units.duration(now - since)})")
+        if self._last is not None:
+            last = self._last
+            left = "" if last.gpu_minutes_left is None else f", {last.gpu_minutes_left:.1f} GPU-minutes"
+            facts.add_row("left", f"{last.starts_left} starts{left}")
+            facts.add_row(
+                "incumbent",
+                f"{units.objective_value(last.incumbent, self._objective)} against "
+                f"{units.objective_value(last.baseline, self._objective)} of the baseline "
+                f"{units.gain(last.incumbent, last.baseline)}",
+            )
+        return Panel(Group(facts, *(Text(line, style="dim") for line in self._levels)), title=self._title)
+
+
+def verdict_text(verdict: Verdict | None, objective: Objective, screened: bool) -> Text:
+    """A verdict in a few words: its value, what it broke, or the cause of its failure."""
+    if verdict is None:
+        return Text("not finished", style="yellow")
+    if screened:
+        return Text(f"screened: {verdict.failure.message if verdict.failure else ''}", style="dim")
+    if verdict.failure is not None:
+        return Text(f"{verdict.failure.cause}: {verdict.failure.message}", style="red")
+    if verdict.feasible:
+        return Text(units.objective_value(verdict.value, objective), style="green")
+    broken = ", ".join(f"{slo} missed by {over:.0%}" for slo, over in verdict.violations.items() if over > 0)
+    return Text(broken or "no level passed", style="yellow")

@@ -1,0 +1,234 @@
+"""Confirms a winner: fresh starts of finalist and baseline in random ABBA order, by a rule declared beforehand.
+
+Nothing of the search is used again: the best of many noisy trials looks better than it is. Repeats within one start do not
+reduce the noise between starts, so every value here has a start of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from tuner.core.knob import Candidate
+from tuner.core.request import Driver, GreedyOutput
+from tuner.probe import FIXED_PROMPTS, FIXED_TOKENS, Agreement, compare, soak
+from tuner.probe.distributions import normal_tail, student_t_quantile
+from tuner.store import TrialKind, TrialRecord
+from tuner.study.loop import TrialLoop
+
+# O'Brien-Fleming, two looks, one-sided 5 %: reject at a look with share t of the pairs when z > 1.678 / sqrt(t)
+# (Jennison and Turnbull, Group Sequential Methods, table 2.3).
+_OBRIEN_FLEMING = 1.678
+
+
+class Conclusion(StrEnum):
+    """The answer of a study."""
+
+    BETTER = "better"
+    MEETS = "meets the SLOs, the current configuration does not"
+    NO_CHANGE = "no change"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Finalist against baseline: relative gain with its two-sided 95 % interval (shares: 0.1 is +10 %)."""
+
+    gain: float
+    low: float
+    high: float
+    baseline_values: tuple[float, ...]
+    finalist_values: tuple[float, ...]
+
+
+@dataclass
+class Confirmation:
+    """What the confirmation concluded, and on what evidence."""
+
+    conclusion: Conclusion
+    reason: str
+    finalist: Candidate | None = None
+    comparison: Comparison | None = None
+    agreement: Agreement | None = None
+    soak_errors: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def exportable(self) -> bool:
+        """Whether there is a winner to export or apply."""
+        return self.conclusion is not Conclusion.NO_CHANGE
+
+    def __str__(self) -> str:
+        if self.conclusion is Conclusion.BETTER and self.comparison is not None:
+            c = self.comparison
+            return f"better by {c.gain:.1%} [{c.low:+.1%}, {c.high:+.1%}]"
+        return self.conclusion.value
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the store and `-o json`."""
+        return {
+            "conclusion": self.conclusion.value,
+            "summary": str(self),
+            "reason": self.reason,
+            "finalist": dict(self.finalist) if self.finalist is not None else None,
+            "gain": self.comparison.gain if self.comparison else None,
+            "interval": [self.comparison.low, self.comparison.high] if self.comparison else None,
+            "baseline_values": list(self.comparison.baseline_values) if self.comparison else [],
+            "finalist_values": list(self.comparison.finalist_values) if self.comparison else [],
+            "token_agreement": self.agreement.share if self.agreement else None,
+        }
+
+
+def order(pairs: int, seed: int) -> str:
+    """The order of starts, one letter each: A the baseline, B the finalist; ABBA or BAAB at random, so drift cancels."""
+    rng = random.Random(seed)
+    blocks = [rng.choice(("ABBA", "BAAB")) for _ in range(pairs // 2)]
+    return "".join(blocks) + (rng.choice(("AB", "BA")) if pairs % 2 else "")
+
+
+def looks(pairs: int) -> tuple[int, ...]:
+    """The pairs after which the data is looked at: half of them, and all."""
+    return tuple(sorted({(pairs + 1) // 2, pairs}))
+
+
+def compare_values(baseline: Sequence[float], finalist: Sequence[float]) -> Comparison:
+    """The relative gain by a pooled two-sample t-interval on logarithms (noise between starts is multiplicative).
+
+    Needs two values on each side.
+    """
+    a, b = [math.log(x) for x in baseline], [math.log(x) for x in finalist]
+    difference = statistics.fmean(b) - statistics.fmean(a)
+    half = student_t_quantile(0.975, len(a) + len(b) - 2) * _standard_error(a, b)
+    return Comparison(
+        gain=math.expm1(difference),
+        low=math.expm1(difference - half),
+        high=math.expm1(difference + half),
+        baseline_values=tuple(baseline),
+        finalist_values=tuple(finalist),
+    )
+
+
+def clear_at(baseline: Sequence[float], finalist: Sequence[float], share: float) -> bool:
+    """Whether the finalist is better beyond the boundary of a look at `share` of the pairs."""
+    a, b = [math.log(x) for x in baseline], [math.log(x) for x in finalist]
+    level = normal_tail(_OBRIEN_FLEMING / math.sqrt(share))
+    bound = student_t_quantile(1 - level, len(a) + len(b) - 2) * _standard_error(a, b)
+    return statistics.fmean(b) - statistics.fmean(a) > bound
+
+
+def _standard_error(a: Sequence[float], b: Sequence[float]) -> float:
+    squares = sum((x - statistics.fmean(a)) ** 2 for x in a) + sum((x - statistics.fmean(b)) ** 2 for x in b)
+    return math.sqrt(squares / (len(a) + len(b) - 2) * (1 / len(a) + 1 / len(b)))
+
+
+@dataclass
+class Confirming:
+    """One confirmation in progress on a loop's target."""
+
+    loop: TrialLoop
+    finalist: Candidate
+    check_output: bool
+    outputs: dict[str, tuple[GreedyOutput, ...]] = field(default_factory=dict)
+    soak_errors: dict[str, int] | None = None
+
+    async def run(self) -> Confirmation:
+        """Start, measure and compare until the rule gives an answer. Takes up a confirmation that was killed."""
+        pairs = self.loop.ledger.budget.pairs
+        sequence = order(pairs, self.loop.aim.seed)
+        trials: list[TrialRecord] = []
+        for position, side in enumerate(sequence):
+            trial = await self._start(position, side)
+            if trial is None:
+                return self._no_change("the budget ended before the confirmation did")
+            trials.append(trial)
+            if side == "B" and not (trial.verdict and trial.verdict.feasible):
+                return self._no_change("the finalist broke its SLOs on a fresh start")
+            done, half = divmod(position + 1, 2)
+            if not half and done in looks(pairs) and (answer := self._look(trials, sequence, done, pairs)) is not None:
+                return answer
+        return self._no_change("no gain that matters was shown")
+
+    async def _start(self, position: int, side: str) -> TrialRecord | None:
+        kept = [t for t in self.loop.trials if t.kind is TrialKind.CONFIRM and t.reason.startswith(f"{position + 1}:")]
+        if kept and kept[-1].recorded and not kept[-1].infrastructure:
+            return kept[-1]
+        if self.loop.ledger.exhausted(self.loop.clock(), 0) is not None:
+            return None
+        candidate = self.finalist if side == "B" else self.loop.info.baseline
+        trial = kept[-1] if kept and not kept[-1].recorded else None
+        if trial is None:
+            reason = f"{position + 1}: {'finalist' if side == 'B' else 'baseline'} on a fresh start"
+            trial = await self.loop.begin(TrialKind.CONFIRM, candidate, reason, None)
+        trial = await self.loop.carry_out(trial, full=True, then=lambda driver: self._inspect(driver, side))
+        return await self._start(position, side) if trial.infrastructure else trial
+
+    async def _inspect(self, driver: Driver, side: str) -> None:
+        """While the engine still runs: once each the output check, and the soak of the finalist."""
+        if self.check_output and side not in self.outputs:
+            self.outputs[side] = await driver.greedy(FIXED_PROMPTS, FIXED_TOKENS)
+        if side == "B" and self.soak_errors is None:
+            level = await soak(driver, self.loop.aim.workload, seed=self.loop.aim.seed)
+            self.soak_errors = dict(level.errors)
+
+    def _look(self, trials: Sequence[TrialRecord], sequence: str, done: int, pairs: int) -> Confirmation | None:
+        baseline, finalist = _values(trials, sequence, "A"), _values(trials, sequence, "B")
+        last = done == pairs
+        if (blemish := self._blemish()) is not None:
+            return self._no_change(blemish)
+        if len(finalist) < 2:
+            return None if not last else self._no_change("a single pair shows nothing; allow at least two")
+        if len(baseline) < 2:
+            return self._meets(done) if not baseline or last else None
+        comparison = compare_values(baseline, finalist)
+        enough = comparison.gain > self.loop.aim.smallest_gain and comparison.low > 0
+        if enough and clear_at(baseline, finalist, done / pairs):
+            return self._conclude(Conclusion.BETTER, f"after {done} of at most {pairs} pairs", comparison)
+        if last:
+            return self._no_change(f"a gain over {self.loop.aim.smallest_gain:.0%} was not shown", comparison)
+        return self._no_change("half of the pairs show no gain", comparison) if comparison.gain <= 0 else None
+
+    def _blemish(self) -> str | None:
+        if self.soak_errors:
+            return f"the finalist failed the soak with the longest prompts: {self.soak_errors}"
+        agreement = self._agreement()
+        if agreement is not None and not agreement.ok:
+            return f"the finalist changes what the model writes: {agreement}"
+        return None
+
+    def _agreement(self) -> Agreement | None:
+        if not {"A", "B"} <= self.outputs.keys():
+            return None
+        return compare(self.outputs["A"], self.outputs["B"])
+
+    def _meets(self, done: int) -> Confirmation:
+        return self._conclude(Conclusion.MEETS, f"{done} fresh starts of each", None)
+
+    def _no_change(self, reason: str, comparison: Comparison | None = None) -> Confirmation:
+        return self._conclude(Conclusion.NO_CHANGE, reason, comparison)
+
+    def _conclude(self, conclusion: Conclusion, reason: str, comparison: Comparison | None) -> Confirmation:
+        return Confirmation(conclusion, reason, self.finalist, comparison, self._agreement(), self.soak_errors or {})
+
+
+async def confirm(loop: TrialLoop) -> Confirmation:
+    """Confirm the loop's incumbent against its baseline; "no change" where the search found nothing better."""
+    best, baseline = loop.incumbent, loop.baseline
+    if best is None:
+        return Confirmation(Conclusion.NO_CHANGE, "no configuration met the SLOs")
+    if baseline is None or best.id == baseline.id or best.candidate == baseline.candidate:
+        return Confirmation(Conclusion.NO_CHANGE, "nothing the search tried was better than the current configuration")
+    changed = {name for name in best.candidate if best.candidate[name] != baseline.candidate.get(name)}
+    check = any(knob.name in changed for knob in loop.space.knobs if knob.may_change_output)
+    return await Confirming(loop, best.candidate, check).run()
+
+
+def _values(trials: Sequence[TrialRecord], sequence: str, side: str) -> list[float]:
+    """Values of the feasible starts of one side. A baseline start that broke its SLOs is left out, in its favour."""
+    return [
+        trial.verdict.value
+        for trial, letter in zip(trials, sequence, strict=False)
+        if letter == side and trial.verdict is not None and trial.verdict.feasible and trial.verdict.value is not None
+    ]
