@@ -17,6 +17,7 @@ class FlagSpec:
     short: tuple[str, ...] = ()  # with one dash: "tp", "sc"
     boolean: bool = False
     negation: str | None = None
+    several: bool = False  # takes any number of values: every item up to the next flag
 
 
 @dataclass(frozen=True)

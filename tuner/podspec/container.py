@@ -1,0 +1,155 @@
+"""The engine's container inside a pod template, found by what it is and never by its place in the list."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.core.flags import FlagSyntax, FlagUse
+from tuner.podspec.flags import parse, references
+from tuner.podspec.launch import command_line, launch
+from tuner.podspec.shapes import Shape, Unsupported, UnsupportedShape, malformed, unsupported
+
+Owns = Callable[[str, Sequence[str]], bool]
+
+_GPU = re.compile(
+    r"nvidia\.com/(gpu|mig-).*|amd\.com/gpu.*|gpu\.intel\.com/.*|google\.com/tpu|habana\.ai/gaudi"
+    r"|aws\.amazon\.com/neuron.*|cloud-tpus\.google\.com/.*|huawei\.com/Ascend.*"
+)
+
+
+@dataclass(frozen=True)
+class EngineContainer:
+    """The engine's container, as read. Of its environment only the names are kept.
+
+    `field` is the list that new flags go to ("args" or "command"); `argv` is command + args; `uses` are all flags in
+    it, `index` counting in `argv`. `gpu_count` comes from the limits (0: none asked for).
+    """
+
+    name: str
+    image: str
+    field: str
+    argv: tuple[str, ...]
+    uses: tuple[FlagUse, ...]
+    gpu_count: int
+    ports: tuple[int, ...]
+    env_names: tuple[str, ...]
+
+    @property
+    def readable(self) -> tuple[FlagUse, ...]:
+        """The uses whose values are written out: those with `$(NAME)` in them are left out."""
+        return tuple(use for use in self.uses if not references(use.text))
+
+    @property
+    def referenced(self) -> dict[str, tuple[str, ...]]:
+        """Flags whose values come from environment variables: the flag's name -> names of the variables."""
+        found = {use.flag.name if use.flag else use.name: references(use.text) for use in self.uses}
+        return {name: variables for name, variables in found.items() if variables}
+
+
+def find_engine(template: Mapping[str, Any], owns: Owns, syntax: FlagSyntax) -> EngineContainer:
+    """Find the one container of `template` (a pod template: `spec.containers`) that runs the engine.
+
+    `owns` decides on image and command + args; where several are the engine's, the one with a GPU limit is taken.
+    Raises UnsupportedShape (a Refused) where there is none or are several, or where its flags can't be edited.
+    """
+    return read_container(pick_container(template, owns, syntax), syntax)
+
+
+def pick_container(template: Mapping[str, Any], owns: Owns, syntax: FlagSyntax) -> Mapping[str, Any]:
+    """The engine's container as the template has it, also where its flags can't be edited; raises as `find_engine`."""
+    containers = _containers(template)
+    found = [container for container in containers if _owned(container, owns)]
+    if len(found) > 1:
+        found = [container for container in found if gpu_count(container)] or found
+    if not found:
+        found = [container for container in containers if gpu_count(container) and _speaks(container, syntax)]
+    if len(found) == 1:
+        return found[0]
+    raise UnsupportedShape(_several(found) if found else _none(containers, syntax))
+
+
+def read_container(container: Mapping[str, Any], syntax: FlagSyntax) -> EngineContainer:
+    """Read one container. Raises UnsupportedShape where its flags can't be edited."""
+    problem = unsupported(container, syntax)
+    if problem is not None:
+        raise UnsupportedShape(problem)
+    argv = command_line(container)
+    return EngineContainer(
+        name=str(container.get("name", "")),
+        image=str(container.get("image", "")),
+        field=flag_field(container),
+        argv=tuple(argv),
+        uses=parse(argv, syntax, launch(argv).start),
+        gpu_count=gpu_count(container),
+        ports=tuple(int(port["containerPort"]) for port in container.get("ports") or [] if "containerPort" in port),
+        env_names=tuple(str(variable.get("name", "")) for variable in container.get("env") or []),
+    )
+
+
+def flag_field(container: Mapping[str, Any]) -> str:
+    """The list that the command line ends in, where new flags go."""
+    return "command" if container.get("command") and not container.get("args") else "args"
+
+
+def gpu_count(container: Mapping[str, Any]) -> int:
+    """Accelerators that the container asks for: by its limits, else by its requests."""
+    resources = container.get("resources") or {}
+    for kind in ("limits", "requests"):
+        count = 0
+        for name, quantity in (resources.get(kind) or {}).items():
+            if _GPU.fullmatch(str(name)) and str(quantity).isdigit():
+                count += int(quantity)
+        if count:
+            return count
+    return 0
+
+
+def _containers(template: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    spec = template.get("spec")
+    containers = spec.get("containers") if isinstance(spec, Mapping) else None
+    if not isinstance(containers, Sequence) or not containers or isinstance(containers, str):
+        raise UnsupportedShape(Unsupported(Shape.MALFORMED, "the pod template has no list of containers"))
+    for container in containers:
+        if not isinstance(container, Mapping):
+            raise UnsupportedShape(Unsupported(Shape.MALFORMED, "an entry of containers is not a mapping"))
+    return list(containers)
+
+
+def _owned(container: Mapping[str, Any], owns: Owns) -> bool:
+    image = str(container.get("image") or "")
+    if malformed(container) is not None:
+        return owns(image, [])
+    argv = command_line(container)
+    inline = launch(argv).inline
+    return owns(image, argv) or (inline is not None and owns(image, inline.split()))
+
+
+def _speaks(container: Mapping[str, Any], syntax: FlagSyntax) -> bool:
+    """Whether a container of unknown image takes the engine's flags, and nothing else, after its own entrypoint."""
+    if container.get("command") or malformed(container) is not None:
+        return False
+    uses = parse(command_line(container), syntax)
+    return len(uses) >= 2 and all(use.flag is not None for use in uses)
+
+
+def _several(containers: Sequence[Mapping[str, Any]]) -> Unsupported:
+    names = ", ".join(str(container.get("name")) for container in containers)
+    return Unsupported(Shape.SEVERAL_ENGINES, f"several containers run the engine: {names}")
+
+
+def _none(containers: Sequence[Mapping[str, Any]], syntax: FlagSyntax) -> Unsupported:
+    """Why no engine was found: the shape of the one container that could have been it, where there is one."""
+    likely = [container for container in containers if gpu_count(container)]
+    if not likely and len(containers) == 1:
+        likely = list(containers)
+    problems = [unsupported(container, syntax) for container in likely]
+    named = [problem for problem in problems if problem is not None]
+    if named:
+        return named[0]
+    if all("image" not in container for container in containers):
+        return Unsupported(Shape.PATCH_FRAGMENT, "no container has an image: this is a patch, not a whole manifest")
+    names = ", ".join(str(container.get("name")) for container in containers)
+    return Unsupported(Shape.NO_ENGINE, f"no container looks like the engine's (found: {names})")
