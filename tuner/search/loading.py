@@ -1,0 +1,226 @@
+"""Putting a study's search space together: the engine's file, the target's gates, the user's edits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tuner.core.errors import InvalidInput
+from tuner.core.knob import CostClass, Knob, KnobKind, Value
+from tuner.core.target import TargetInfo
+from tuner.search import grid
+from tuner.search.document import Declaration, read_document, read_knob
+from tuner.search.edits import Edited, edit
+from tuner.search.gates import closed
+from tuner.search.relations import Relation
+from tuner.search.space import LeftOut, Space
+
+#: Where the space files lie: beside the package in an installation, at the repository's root in a checkout.
+_FOLDERS = (Path(__file__).parents[1] / "search_spaces", Path(__file__).parents[2] / "search_spaces")
+
+
+def space_file(engine: str) -> Path:
+    """The file that describes `engine`'s knobs. Raises InvalidInput where there is none."""
+    for folder in _FOLDERS:
+        if (path := folder / f"{engine}.yaml").is_file():
+            return path
+    known = sorted({path.stem for folder in _FOLDERS if folder.is_dir() for path in folder.glob("*.yaml")})
+    raise InvalidInput(f"engine: {engine!r} has no search space; allowed: {', '.join(known)}")
+
+
+def load_space(
+    path_or_engine: str | Path,
+    info: TargetInfo,
+    *,
+    edits: Mapping[str, object] | None = None,
+    allow_output_change: bool = False,
+    real_text: bool = False,
+    where: str = "search_space",
+) -> Space:
+    """The space to search on the target `info`.
+
+    `edits` maps knobs to values, ranges, 'search', 'drop' or whole knobs (edits.FORMS); `where` is the field that they
+    come from, for messages. A knob that is left out keeps what the target has. Raises InvalidInput with every mistake.
+    """
+    path = path_or_engine if isinstance(path_or_engine, Path) else space_file(path_or_engine)
+    document = read_document(path)
+    edited = edit(document.knobs, edits or {}, where)
+    builder = _Builder(info, edited, allow_output_change, real_text, where)
+    for declaration in edited.declarations:
+        builder.add(_overridden(declaration, info))
+    if builder.problems:
+        raise InvalidInput(*builder.problems)
+    space = builder.space(document.engine, document.relations)
+    _check_relations(space, where)
+    return space
+
+
+def _overridden(declaration: Declaration, info: TargetInfo) -> Declaration:
+    for gate, change in declaration.overrides:
+        if closed([gate], info) is None:
+            changed = read_knob(declaration.name, {"type": str(declaration.kind), **_numbers(declaration), **change})
+            declaration = replace(
+                declaration,
+                low=changed.low,
+                high=changed.high,
+                step=changed.step,
+                per_doubling=changed.per_doubling,
+                choices=changed.choices if "choices" in change else declaration.choices,
+                default=changed.default,
+            )
+    return declaration
+
+
+def _numbers(declaration: Declaration) -> dict[str, object]:
+    fields = ("low", "high", "step", "log", "per_doubling", "default")
+    body: dict[str, object] = {name: value for name in fields if (value := getattr(declaration, name)) is not None}
+    if declaration.choices:
+        body["choices"] = [choice.value for choice in declaration.choices]
+    return body
+
+
+class _Builder:
+    """Decides knob by knob: searched, fixed, or left out with a reason."""
+
+    def __init__(
+        self, info: TargetInfo, edited: Edited, allow_output_change: bool, real_text: bool, where: str
+    ) -> None:
+        self.info = info
+        self.edited = edited
+        self.allow_output_change = allow_output_change
+        self.real_text = real_text
+        self.where = where
+        self.knobs: list[Knob] = []
+        self.fixed: dict[str, Value] = {}
+        self.defaults: dict[str, Value] = {}
+        self.why: dict[str, str] = {}
+        self.left_out: list[LeftOut] = []
+        self.problems: list[str] = []
+
+    def add(self, declaration: Declaration) -> None:
+        name = declaration.name
+        if declaration.default is not None:
+            self.defaults[name] = declaration.default
+        if declaration.why:
+            self.why[name] = declaration.why
+        if name in self.edited.fixed:
+            self._fix(declaration, self.edited.fixed[name])
+        elif (reason := self._reason_to_leave_out(declaration)) is not None:
+            self.left_out.append(LeftOut(name, reason))
+        elif declaration.condition is not None and not self._condition_can_hold(declaration):
+            self.left_out.append(LeftOut(name, f"acts only with {declaration.condition.knob}, which is not searched"))
+        else:
+            self._search(declaration)
+
+    def space(self, engine: str, relations: tuple[Relation, ...]) -> Space:
+        searched = {knob.name for knob in self.knobs}
+        for name, value in self.edited.fixed.items():
+            self.fixed.setdefault(name, value)
+        # What the target sets and nobody searches stays in every candidate: an absent knob would be removed.
+        for name, value in self.info.baseline.items():
+            if name not in searched:
+                self.fixed.setdefault(name, value)
+        return Space(
+            engine=engine,
+            knobs=tuple(self.knobs),
+            relations=relations,
+            fixed=self.fixed,
+            settings=_settings(self.info),
+            defaults=self.defaults,
+            why=self.why,
+            left_out=tuple(self.left_out),
+        )
+
+    def _fix(self, declaration: Declaration, value: Value) -> None:
+        current = self.info.baseline.get(declaration.name, declaration.default)
+        if declaration.cost is CostClass.MAY_CHANGE_OUTPUT and not self.allow_output_change and value != current:
+            self.problems.append(
+                f"{self.where}.{declaration.name}: {value!r} may change the engine's output; allowed: {current!r}, or "
+                "allow output changes for the study"
+            )
+        self.fixed[declaration.name] = value
+
+    def _reason_to_leave_out(self, declaration: Declaration) -> str | None:
+        if declaration.name in self.edited.dropped:
+            return "you dropped it"
+        if declaration.asked and declaration.name not in self.edited.named:
+            return f"searched only when asked for: {declaration.why}"
+        if (gate := closed(declaration.gates, self.info)) is not None:
+            return declaration.otherwise or gate
+        if declaration.real_text and not self.real_text:
+            return "needs real text: with random prompts it measures nothing"
+        if declaration.cost is CostClass.MAY_CHANGE_OUTPUT and not self.allow_output_change:
+            return "may change the engine's output, which you did not allow"
+        return None
+
+    def _condition_can_hold(self, declaration: Declaration) -> bool:
+        assert declaration.condition is not None
+        parent = declaration.condition.knob
+        fixed = self.fixed.get(parent, self.info.baseline.get(parent, self.defaults.get(parent)))
+        return any(knob.name == parent for knob in self.knobs) or fixed in declaration.condition.values
+
+    def _search(self, declaration: Declaration) -> None:
+        name, choices = declaration.name, []
+        for choice in declaration.choices:
+            if (reason := closed(choice.gates, self.info)) is None:
+                choices.append(choice.value)
+            else:
+                self.left_out.append(LeftOut(name, f"{choice.value}: {reason}"))
+        knob = Knob(
+            name=name,
+            kind=declaration.kind,
+            low=declaration.low,
+            high=declaration.high,
+            choices=tuple(choices),
+            log=declaration.log,
+            step=declaration.step,
+            per_doubling=declaration.per_doubling,
+            condition=declaration.condition,
+            cost=declaration.cost,
+        )
+        if name not in self.edited.named:
+            knob = _widened(knob, self.info.baseline.get(name))
+        if knob.condition is not None and not any(one.name == knob.condition.knob for one in self.knobs):
+            knob = replace(knob, condition=None)  # its parent is fixed to a value with which it acts
+        options = grid.values(knob)
+        if options is not None and len(options) < 2:
+            # One value is no search; a value that the user chose is still named in every candidate.
+            self.left_out.append(LeftOut(name, "only one value is left to try"))
+            if options and name in self.edited.named:
+                self.fixed[name] = options[0]
+            return
+        self.knobs.append(knob)
+
+
+def _widened(knob: Knob, current: Value | None) -> Knob:
+    """`knob` with a range that holds what the target runs today: the best may lie near it."""
+    if current is None or knob.contains(current):
+        return knob
+    if knob.kind is KnobKind.CHOICE:
+        return replace(knob, choices=(*knob.choices, current))
+    if knob.kind is KnobKind.BOOL or isinstance(current, (bool, str)) or (knob.log and current <= 0):
+        return knob
+    low, high = grid.bounds(knob)
+    return replace(knob, low=min(low, current), high=max(high, current))
+
+
+def _settings(info: TargetInfo) -> dict[str, Value]:
+    # "auto" and -1 let the engine choose the longest prompt that fits: then the model's own maximum bounds it.
+    length = info.fixed.get("max_model_len")
+    settings = {name: value for name, value in info.fixed.items() if name != "max_model_len"}
+    if isinstance(length, (int, float)) and length > 0:
+        settings["max_model_len"] = length
+    elif info.model_shape is not None:
+        settings["max_model_len"] = info.model_shape.max_positions
+    return settings
+
+
+def _check_relations(space: Space, where: str) -> None:
+    corners = [[share] * len(space.knobs) for share in (0.0, 0.5, 1.0)]
+    broken: dict[str, None] = {}
+    for corner in corners:
+        values = {**space.settings, **space.at(corner)}
+        broken |= {str(relation): None for relation in space.relations if not relation.holds(values)}
+    if broken:
+        raise InvalidInput(*(f"{where}: no candidate can keep {relation!r}; widen its knobs" for relation in broken))
