@@ -1,7 +1,7 @@
 """Confirms a winner: fresh starts of finalist and baseline in random ABBA order, by a rule declared beforehand.
 
-Nothing of the search is used again: the best of many noisy trials looks better than it is. Repeats within one start do not
-reduce the noise between starts, so every value here has a start of its own.
+Nothing of the search is used again: the best of many noisy trials looks better than it is. Repeats within one start do
+not reduce the noise between starts, so every value here has a start of its own.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Confirmation:
 
 
 def order(pairs: int, seed: int) -> str:
-    """The order of starts, one letter each: A the baseline, B the finalist; ABBA or BAAB at random, so drift cancels."""
+    """The order of starts, one letter each: A the baseline, B the finalist; ABBA or BAAB at random."""
     rng = random.Random(seed)
     blocks = [rng.choice(("ABBA", "BAAB")) for _ in range(pairs // 2)]
     return "".join(blocks) + (rng.choice(("AB", "BA")) if pairs % 2 else "")
@@ -153,7 +153,7 @@ class Confirming:
 
     async def _start(self, position: int, side: str) -> TrialRecord | None:
         kept = [t for t in self.loop.trials if t.kind is TrialKind.CONFIRM and t.reason.startswith(f"{position + 1}:")]
-        if kept and kept[-1].recorded and not kept[-1].infrastructure:
+        if kept and kept[-1].verdict is not None:
             return kept[-1]
         if self.loop.ledger.exhausted(self.loop.clock(), 0) is not None:
             return None
@@ -162,8 +162,8 @@ class Confirming:
         if trial is None:
             reason = f"{position + 1}: {'finalist' if side == 'B' else 'baseline'} on a fresh start"
             trial = await self.loop.begin(TrialKind.CONFIRM, candidate, reason, None)
-        trial = await self.loop.carry_out(trial, full=True, then=lambda driver: self._inspect(driver, side))
-        return await self._start(position, side) if trial.infrastructure else trial
+        trial = await self.loop.carry_out(trial, pair=position // 2, then=lambda driver: self._inspect(driver, side))
+        return trial if trial.verdict is not None else await self._start(position, side)
 
     async def _inspect(self, driver: Driver, side: str) -> None:
         """While the engine still runs: once each the output check, and the soak of the finalist."""

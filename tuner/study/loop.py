@@ -21,7 +21,7 @@ from tuner.core.request import Driver
 from tuner.core.slo import Slo
 from tuner.core.target import TargetInfo
 from tuner.core.workload import Objective, Workload
-from tuner.probe import Job, measure
+from tuner.probe import Job, Limits, measure
 from tuner.search import Space, unlikely_to_pay
 from tuner.search.sampler import Sampler
 from tuner.search.screen import Screen
@@ -62,12 +62,7 @@ class Outcome:
     screened: bool = False
     start_s: float = 0.0
     wall_s: float = 0.0
-    ineffective: tuple[str, ...] = ()
-
-    @property
-    def failure(self) -> Failure | None:
-        """The failure, if the trial failed."""
-        return self.verdict.failure if self.verdict else None
+    failure: Failure | None = None
 
 
 @dataclass
@@ -87,6 +82,7 @@ class TrialLoop:
     observe: Observer
     clock: Callable[[], datetime]
     trials: list[TrialRecord] = field(default_factory=list)
+    ineffective: list[str] = field(default_factory=list)
     _infrastructure_failures: int = 0
     _screened: int = 0
 
@@ -105,10 +101,13 @@ class TrialLoop:
         return reason
 
     async def carry_out(
-        self, trial: TrialRecord, *, full: bool = False, then: Callable[[Driver], Awaitable[None]] | None = None
+        self, trial: TrialRecord, *, pair: int | None = None, then: Callable[[Driver], Awaitable[None]] | None = None
     ) -> TrialRecord:
-        """Screen, start, measure, judge, record and tell one trial; `then` gets the engine while it still runs."""
-        outcome = await self._screen(trial) or await self._run(trial, full, then)
+        """Screen, start, measure, judge, record and tell one trial.
+
+        `pair` is set in a confirmation: a full search for the value. `then` gets the engine while it still runs.
+        """
+        outcome = await self._screen(trial) or await self._run(trial, pair, then)
         trial = await self._record(trial, outcome)
         await self._tell(trial)
         self._watch_infrastructure(outcome)
@@ -120,32 +119,37 @@ class TrialLoop:
         await self._enter(trial, Phase.SCREENING)
         failure = self.screen.check(trial.candidate)
         self._screened = self._screened + 1 if failure else 0
-        return Outcome(judge_failure(failure, self.aim.slos), screened=True) if failure else None
+        return Outcome(failure=failure, screened=True) if failure else None
 
-    async def _run(self, trial: TrialRecord, full: bool, then: Callable[[Driver], Awaitable[None]] | None) -> Outcome:
+    async def _run(
+        self, trial: TrialRecord, pair: int | None, then: Callable[[Driver], Awaitable[None]] | None
+    ) -> Outcome:
         began = self.target.now()
         outcome = Outcome()
         try:
-            await self._measure(trial, outcome, full, then)
+            await self._measure(trial, outcome, pair, then)
         except TrialFailed as failed:
-            outcome.verdict = judge_failure(failed.failure, self.aim.slos)
+            outcome.failure = failed.failure
+            if not failed.failure.cause.infrastructure:
+                outcome.verdict = judge_failure(failed.failure, self.aim.slos)
         outcome.wall_s = self.target.now() - began
         outcome.start_s = outcome.start_s or outcome.wall_s
-        self.screen.learn(trial.candidate, outcome.failure or outcome.facts)
+        self._learn(trial.candidate, outcome.failure, outcome.facts)
         return outcome
 
     async def _measure(
-        self, trial: TrialRecord, outcome: Outcome, full: bool, then: Callable[[Driver], Awaitable[None]] | None
+        self, trial: TrialRecord, outcome: Outcome, pair: int | None, then: Callable[[Driver], Awaitable[None]] | None
     ) -> None:
         await self._enter(trial, Phase.STARTING)
         running = await self.target.apply(
             trial.candidate, self.aim.rollout_deadline_s, lambda detail: self._say(trial, Phase.STARTING, detail)
         )
-        outcome.start_s, outcome.facts, outcome.ineffective = running.start_s, running.facts, running.ineffective
+        outcome.start_s, outcome.facts = running.start_s, running.facts
+        self._note_ineffective(running.ineffective)
         await self._enter(trial, Phase.WARMING_UP)
         driver = running.driver or self.connect(running)
         try:
-            outcome.measurement = await measure(driver, self._job(trial, full))
+            outcome.measurement = await measure(driver, self._job(trial, pair))
             if then is not None:
                 await then(driver)
         except TrialFailed as failed:
@@ -155,46 +159,64 @@ class TrialLoop:
         await self._enter(trial, Phase.JUDGING)
         outcome.verdict = judge(outcome.measurement, self.aim.slos)
 
-    def _job(self, trial: TrialRecord, full: bool) -> Job:
-        incumbent = None if full else self.incumbent
-        known = incumbent or self.incumbent
+    def _note_ineffective(self, knobs: tuple[str, ...]) -> None:
+        for knob in knobs:
+            if knob not in self.ineffective:
+                self.ineffective.append(knob)
+                self.observe(Note(f"{knob} is applied but has no effect on this engine: it is not tuned"))
+
+    def _learn(self, candidate: Candidate, failure: Failure | None, facts: EngineFacts | None) -> None:
+        """Let the planner learn from a real start: its log where it came up, what stopped it where it did not."""
+        if failure is None or not failure.cause.infrastructure:
+            self.screen.learn(candidate, failure or facts)
+
+    def _job(self, trial: TrialRecord, pair: int | None) -> Job:
+        rate = _rate(self.incumbent)
+        left = self.ledger.budget.until
         return Job(
             workload=self.aim.workload,
             objective=self.aim.objective,
             slos=self.aim.slos,
             # Every start gets prompts of its own, and gets the same ones again when it is repeated by a resume.
             seed=self.aim.seed * 1_000_003 + trial.number,
-            incumbent_rate=_rate(incumbent) if trial.kind is TrialKind.SEARCH else None,
-            start_rate=_rate(known),
+            # All trials of the search meet the same bursts and lengths; each confirmation pair has its own.
+            pattern_seed=self.aim.seed + (0 if pair is None else 1 + pair),
+            incumbent_rate=rate if trial.kind is TrialKind.SEARCH else None,
+            start_rate=rate,
+            full=trial.kind is not TrialKind.SEARCH,
             restart_cv=self.aim.restart_cv,
+            limits=Limits(left_s=None if left is None else lambda: (left - self.clock()).total_seconds()),
             on_level=lambda level: self._keep_level(trial, level),
         )
 
     async def _record(self, trial: TrialRecord, outcome: Outcome) -> TrialRecord:
-        gpu_s = 0.0 if outcome.screened else outcome.wall_s * max(1, self.info.gpu_count)
-        if not outcome.screened:
-            self.ledger.charge(gpu_s, outcome.wall_s)
+        gpu_s = outcome.wall_s * max(1, self.info.gpu_count)
         trial = await asyncio.to_thread(
             self.store.record,
             trial.id,
             verdict=outcome.verdict,
             measurement=outcome.measurement,
             facts=outcome.facts,
+            failure=outcome.failure,
             screened=outcome.screened,
             start_s=outcome.start_s,
             probe_s=outcome.measurement.probe_s if outcome.measurement else 0.0,
             gpu_s=gpu_s,
-            wall_s=outcome.wall_s,
             now=self.clock(),
         )
         self.trials = [one for one in self.trials if one.id != trial.id] + [trial]
+        self._charge(trial)
         self._announce(trial)
         return trial
+
+    def _charge(self, trial: TrialRecord) -> None:
+        if not trial.screened:
+            self.ledger.charge(trial.gpu_s, trial.gpu_s / max(1, self.info.gpu_count))
 
     async def _tell(self, trial: TrialRecord) -> None:
         """Teach the sampler from our record. Predictions and infrastructure teach nothing."""
         if trial.ticket is not None:
-            if trial.verdict is None or trial.screened or _infrastructure(trial):
+            if trial.verdict is None:
                 await asyncio.to_thread(self.sampler.skip, trial.ticket)
             else:
                 await asyncio.to_thread(self.sampler.tell, trial.ticket, trial.verdict)
@@ -207,8 +229,8 @@ class TrialLoop:
         self.trials = await asyncio.to_thread(self.store.trials, self.study_id)
         for trial in self.trials:
             if trial.recorded and not trial.screened:
-                self.ledger.charge(trial.gpu_s, trial.wall_s)
-                self.screen.learn(trial.candidate, _failure(trial) or trial.facts)
+                self._charge(trial)
+                self._learn(trial.candidate, trial.failure, trial.facts)
         tickets = [trial.ticket for trial in self.trials if trial.ticket is not None]
         await asyncio.to_thread(self.sampler.close_stale, tickets)
         for trial in self.trials:
@@ -228,7 +250,7 @@ class TrialLoop:
             )
         if not trial.recorded:
             trial = await self.carry_out(trial)
-        if trial.verdict is not None and not _infrastructure(trial):
+        if trial.verdict is not None:
             explicit = self.space.complete(self.info.baseline, (trial.facts and trial.facts.settings) or {})
             ticket = await asyncio.to_thread(self.sampler.adopt, explicit)
             await asyncio.to_thread(self.sampler.tell, ticket, trial.verdict)
@@ -254,7 +276,8 @@ class TrialLoop:
             return spent
         if self._screened >= _SCREENED_IN_A_ROW:
             return f"the planner turned down {self._screened} suggestions in a row: the rest of the space does not fit"
-        return unlikely_to_pay([_seen(t) for t in self.trials if t.recorded and not t.screened], self.aim.smallest_gain)
+        seen = [(t.candidate, t.verdict) for t in self.trials if t.verdict is not None]
+        return unlikely_to_pay(seen, self.aim.smallest_gain)
 
     # --- what the trials say so far ---------------------------------------------------------------------------------
 
@@ -315,16 +338,7 @@ class TrialLoop:
     @property
     def baseline_is_missing(self) -> bool:
         """Whether the baseline could not be measured for reasons that are not its own: nothing can be compared then."""
-        return self.baseline is None or _infrastructure(self.baseline)
-
-
-def _infrastructure(trial: TrialRecord) -> bool:
-    failure = _failure(trial)
-    return failure is not None and failure.cause.infrastructure
-
-
-def _failure(trial: TrialRecord) -> Failure | None:
-    return trial.verdict.failure if trial.verdict else None
+        return self.baseline is None or self.baseline.verdict is None
 
 
 def _value(trial: TrialRecord | None) -> float | None:
@@ -333,8 +347,3 @@ def _value(trial: TrialRecord | None) -> float | None:
 
 def _rate(trial: TrialRecord | None) -> float | None:
     return trial.measurement.level.load.rate if trial and trial.measurement else None
-
-
-def _seen(trial: TrialRecord) -> tuple[Candidate, Verdict]:
-    assert trial.verdict is not None
-    return trial.candidate, trial.verdict
