@@ -128,11 +128,14 @@ def _owned(container: Mapping[str, Any], owns: Owns) -> bool:
 
 
 def _speaks(container: Mapping[str, Any], syntax: FlagSyntax) -> bool:
-    """Whether a container of unknown image takes the engine's flags, and nothing else, after its own entrypoint."""
+    """Whether a container of unknown image takes the engine's flags after its own entrypoint: nearly all are known.
+
+    Older and newer versions have flags that the syntax does not know, and all engines share a few names.
+    """
     if container.get("command") or malformed(container) is not None:
         return False
     uses = parse(command_line(container), syntax)
-    return len(uses) >= 2 and all(use.flag is not None for use in uses)
+    return sum(use.flag is not None for use in uses) >= max(4, 0.75 * len(uses))
 
 
 def _several(containers: Sequence[Mapping[str, Any]]) -> Unsupported:
