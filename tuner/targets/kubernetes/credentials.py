@@ -1,0 +1,55 @@
+"""Where the cluster is and who we are: a kubeconfig as kubectl reads it, or a pod's service account."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client.api_client import ApiClient
+
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+async def load(kubeconfig: str | None, context: str | None) -> tuple[ApiClient, str | None]:
+    """A connection and the context's namespace (None: it names none).
+
+    `kubeconfig` None means the files of KUBECONFIG or ~/.kube/config; where there is none of them, the service account
+    of the pod we run in. Raises InvalidInput where nothing usable is found.
+    """
+    # The import takes a second, which commands that never talk to a cluster should not pay.
+    from kubernetes.aio import config
+    from kubernetes.aio.client.api_client import ApiClient
+    from kubernetes.aio.client.configuration import Configuration
+
+    files = kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
+    configuration = Configuration()
+    try:
+        if not _exists(files):
+            if kubeconfig or context:
+                raise InvalidInput(f"kubeconfig {files}: no such file")
+            if not _exists(str(_SERVICE_ACCOUNT / "token")):
+                raise InvalidInput(
+                    f"no cluster: neither a kubeconfig ({files}; --kubeconfig names another one) nor a pod's service "
+                    "account was found"
+                )
+            config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            return ApiClient(configuration), _own_namespace()
+        loader = await config.load_kube_config(  # type: ignore[no-untyped-call]
+            config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
+        )
+    except config.ConfigException as error:
+        raise InvalidInput(f"kubeconfig {files}: {error}") from error
+    current = loader.current_context.get("context") or {}
+    return ApiClient(configuration), current.get("namespace")
+
+
+def _exists(files: str) -> bool:
+    return any(Path(name).expanduser().exists() for name in files.split(":") if name)
+
+
+def _own_namespace() -> str | None:
+    path = _SERVICE_ACCOUNT / "namespace"
+    return path.read_text().strip() if path.exists() else None

@@ -1,0 +1,87 @@
+"""The few fields of a Deployment that the tuner changes: reading them, writing them, naming who owns them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tuner.core.errors import Refused
+
+Object = dict[str, Any]
+#: Field name -> value as found in the object; None: absent.
+Fields = dict[str, Any]
+
+#: On the Deployment: what was there before us.
+ORIGINAL = "tuner.dev/original"
+#: On the pod template: differs at every start, so that equal settings still make a fresh process.
+START = "tuner.dev/start"
+
+ARGS, COMMAND, GPUS = "args", "command", "gpus"
+STRATEGY, DEADLINE, HISTORY = "strategy", "progressDeadlineSeconds", "revisionHistoryLimit"
+_LISTS = (ARGS, COMMAND)
+_SPEC = (STRATEGY, DEADLINE, HISTORY)
+_ALL = (*_LISTS, GPUS, *_SPEC, START)
+GPU = "nvidia.com/gpu"
+
+
+def container_of(deployment: Object, name: str) -> Object:
+    """The container by its name. Raises Refused where it is gone."""
+    for container in deployment["spec"]["template"]["spec"]["containers"]:
+        if container["name"] == name:
+            return dict(container)
+    raise Refused(f"the pod template has no container {name!r} any more")
+
+
+def read(deployment: Object, container: str, names: Iterable[str] = _ALL) -> Fields:
+    """The values that these fields have in a Deployment."""
+    spec = deployment["spec"]
+    engine = container_of(deployment, container)
+    found: Fields = {}
+    for name in names:
+        if name in _LISTS:
+            found[name] = engine.get(name)
+        elif name == GPUS:
+            resources = engine.get("resources") or {}
+            found[name] = {kind: (resources.get(kind) or {}).get(GPU) for kind in ("limits", "requests")}
+        elif name == START:
+            found[name] = (spec["template"].get("metadata") or {}).get("annotations", {}).get(START)
+        else:
+            found[name] = spec.get(name)
+    return found
+
+
+def patch(container: str, values: Mapping[str, Any]) -> Object:
+    """A strategic merge patch that gives the fields these values; lists are replaced whole, containers go by name."""
+    spec: Object = {name: values[name] for name in _SPEC if name in values}
+    if STRATEGY in spec:
+        # The API server refuses Recreate as long as the old type's parameters are there.
+        spec[STRATEGY] = {"rollingUpdate": None, **spec[STRATEGY]}
+    engine: Object = {name: values[name] for name in _LISTS if name in values}
+    if GPUS in values:
+        engine["resources"] = {kind: {GPU: count} for kind, count in values[GPUS].items()}
+    template: Object = {}
+    if START in values:
+        template["metadata"] = {"annotations": {START: values[START]}}
+    if engine:
+        template["spec"] = {"containers": [{"name": container, **engine}]}
+    if template:
+        spec["template"] = template
+    return {"spec": spec} if spec else {}
+
+
+def owned_paths(container: str, names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Where these fields lie in a managedFields entry (fieldsV1 keys)."""
+    template = ("f:spec", "f:template")
+    engine = (*template, "f:spec", "f:containers", f"k:{json.dumps({'name': container}, separators=(',', ':'))}")
+    paths: list[tuple[str, ...]] = []
+    for name in names:
+        if name in _LISTS:
+            paths.append((*engine, f"f:{name}"))
+        elif name == GPUS:
+            paths += [(*engine, "f:resources", f"f:{kind}", f"f:{GPU}") for kind in ("limits", "requests")]
+        elif name == START:
+            paths.append((*template, "f:metadata", "f:annotations", f"f:{START}"))
+        else:
+            paths.append(("f:spec", f"f:{name}"))
+    return paths

@@ -1,0 +1,227 @@
+"""Putting a Deployment back from nothing but the annotation it carries; safe to run at any time, any number of times.
+
+Order, so that a kill at any point leaves something to restore from: (1) the pod template and the deadline, still under
+Recreate, because the original rolling update would wait for a second GPU; (2) once our pods are gone, the strategy;
+(3) ownership and the annotation's removal, in one patch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.core.errors import Refused
+from tuner.targets.kubernetes import fields, guarded, ownership, replicas
+from tuner.targets.kubernetes.client import MERGE, Client
+from tuner.targets.kubernetes.errors import NotFound
+from tuner.targets.kubernetes.fields import Fields, Object
+from tuner.targets.kubernetes.resources import DEPLOYMENTS
+from tuner.targets.kubernetes.snapshot import Snapshot, stored
+
+_PATIENCE_S = 600.0
+_POLL_S = 0.5
+_SECRET_WORDS = ("key", "token", "secret", "password", "credential")
+
+
+@dataclass(frozen=True)
+class RestoreReport:
+    """What a restore did. `found` is False where the Deployment carried no annotation: nothing was changed.
+
+    `fields` were put back, `overwritten` and `kept` are those that somebody else had changed meanwhile.
+    """
+
+    found: bool
+    study: str | None = None
+    taken: str | None = None
+    fields: tuple[str, ...] = ()
+    overwritten: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.found:
+            return "nothing to restore: the Deployment carries no original of a study"
+        done = f"put back: {', '.join(self.fields)}" if self.fields else "every field held its original value already"
+        lines = [f"restored what the study {self.study} found at {self.taken}; {done}"]
+        lines += [f"{name}: a change by somebody else was overwritten" for name in self.overwritten]
+        lines += [f"{name}: a change by somebody else was kept" for name in self.kept]
+        return "\n".join([*lines, *self.notes])
+
+
+async def restore(
+    client: Client,
+    namespace: str,
+    name: str,
+    *,
+    force: bool = False,
+    keep: bool = False,
+    patience_s: float = _PATIENCE_S,
+) -> RestoreReport:
+    """Give every field we changed its original value, give ownership back, and remove the annotation.
+
+    A field that holds neither its original nor our last value was changed by somebody else: Refused with a diff,
+    unless `force` (the original wins) or `keep` (the foreign value stays; the rest is put back). Keeps trying for
+    `patience_s` where the API server does not answer.
+    """
+    try:
+        live = await client.get(DEPLOYMENTS, namespace, name)
+    except NotFound as error:
+        raise Refused(f"there is no Deployment {name} in namespace {namespace}") from error
+    snapshot = stored(live)
+    if snapshot is None:
+        return RestoreReport(found=False)
+    restoration = _Restoration(client, namespace, name, snapshot, force=force, keep=keep, patience_s=patience_s)
+    foreign = restoration.foreign(live)
+    changed = tuple(sorted(restoration.pending(live)))
+    notes = await restoration.run()
+    return RestoreReport(
+        found=True,
+        study=snapshot.study,
+        taken=snapshot.taken,
+        fields=changed,
+        overwritten=foreign if force else (),
+        kept=foreign if keep and not force else (),
+        notes=notes,
+    )
+
+
+class _Restoration:
+    """One run of the three steps."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        snapshot: Snapshot,
+        *,
+        force: bool,
+        keep: bool,
+        patience_s: float,
+    ) -> None:
+        self._client, self._namespace, self._name = client, namespace, name
+        self._snapshot = snapshot
+        self._force, self._keep, self._patience_s = force, keep, patience_s
+
+    async def run(self) -> tuple[str, ...]:
+        """All three steps; notes for the user."""
+        deployment = await self._change(self._template)
+        notes = await self._pods_gone(deployment)
+        await replicas.prune(self._client, deployment)
+        await self._change(self._rest)
+        await guarded.change(
+            self._client,
+            self._namespace,
+            self._name,
+            self._ownership,
+            content_type=MERGE,
+            patience_s=self._patience_s,
+        )
+        return notes
+
+    def foreign(self, live: Object) -> tuple[str, ...]:
+        """Fields that hold neither the original nor what we wrote last."""
+        return foreign(live, self._snapshot)
+
+    def pending(self, live: Object) -> Fields:
+        """What is to be written: every field that we wrote and that is not original now."""
+        snapshot = self._snapshot
+        values = fields.read(live, snapshot.container, snapshot.last)
+        others = self.foreign(live)
+        if others and not (self._force or self._keep):
+            raise Refused(self._explain(values, others))
+        left = () if self._force else others
+        return {
+            n: snapshot.original.get(n) for n, v in values.items() if v != snapshot.original.get(n) and n not in left
+        }
+
+    async def _change(self, decide: Any) -> Object:
+        return await guarded.change(self._client, self._namespace, self._name, decide, patience_s=self._patience_s)
+
+    def _template(self, live: Object) -> Object | None:
+        values = self.pending(live)
+        later = {fields.STRATEGY, fields.HISTORY}
+        now = {name: value for name, value in values.items() if name not in later}
+        return fields.patch(self._snapshot.container, now) or None
+
+    def _rest(self, live: Object) -> Object | None:
+        return fields.patch(self._snapshot.container, self.pending(live)) or None
+
+    def _ownership(self, live: Object) -> Object | None:
+        if stored(live) is None:
+            return None
+        paths = fields.owned_paths(self._snapshot.container, self._snapshot.last)
+        owners = ownership.give_back(self._snapshot.owners, live["metadata"].get("managedFields") or [], paths)
+        return {"metadata": {"annotations": {fields.ORIGINAL: None}, "managedFields": owners}}
+
+    async def _pods_gone(self, deployment: Object) -> tuple[str, ...]:
+        """Wait until the pods of our starts are gone: only then may the strategy go back."""
+        spec = deployment["spec"]
+        grace = spec["template"]["spec"].get("terminationGracePeriodSeconds", 30)
+        limit = time.monotonic() + grace + 60.0
+        generation = deployment["metadata"]["generation"]
+        while not spec.get("paused"):
+            live = await self._client.get(DEPLOYMENTS, self._namespace, self._name)
+            observed = live.get("status", {}).get("observedGeneration", 0) >= generation
+            if observed and not await replicas.trial_pods(self._client, live):
+                return ()
+            if time.monotonic() > limit:
+                return ("the pod of the last trial has not ended yet; a single GPU may stay taken until it has",)
+            await asyncio.sleep(_POLL_S)
+        return ("the Deployment is paused: its pods change when it is resumed",)
+
+    def _explain(self, values: Fields, others: tuple[str, ...]) -> str:
+        snapshot = self._snapshot
+        diffs = [diff(name, snapshot.last[name], values[name], "written by tuner", "now") for name in others]
+        diffs += [diff(name, values[name], snapshot.original.get(name), "now", "original") for name in others]
+        return (
+            f"{self._name}: {', '.join(others)} changed by somebody else since the study {snapshot.study} wrote it; "
+            "nothing was restored. With --force the original replaces the change, with --keep the change stays.\n"
+            + "\n".join(diffs)
+        )
+
+
+def foreign(live: Object, snapshot: Snapshot) -> tuple[str, ...]:
+    """Fields we wrote that hold neither the original nor what we wrote last, sorted."""
+    values = fields.read(live, snapshot.container, snapshot.last)
+    return tuple(
+        sorted(
+            name
+            for name, value in values.items()
+            # The mark of a start is ours alone.
+            if name != fields.START and value not in (snapshot.original.get(name), snapshot.last[name])
+        )
+    )
+
+
+def diff(name: str, before: Any, after: Any, left: str, right: str) -> str:
+    """A unified diff of one field, one list item per line, secrets masked."""
+    lines = difflib.unified_diff(_lines(before), _lines(after), f"{name} ({left})", f"{name} ({right})", lineterm="")
+    return "\n".join(lines)
+
+
+def _lines(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return _masked([str(item) for item in value])
+    if isinstance(value, Mapping):
+        return [f"{key}: {json.dumps(value[key], sort_keys=True)}" for key in sorted(value)]
+    return [] if value is None else [str(value)]
+
+
+def _masked(items: list[str]) -> list[str]:
+    shown: list[str] = []
+    secret = False
+    for item in items:
+        name, sign, _ = item.partition("=")
+        sensitive = item.startswith("-") and any(word in name.lower() for word in _SECRET_WORDS)
+        if secret and not item.startswith("-"):
+            shown.append("***")
+        else:
+            shown.append(f"{name}=***" if sensitive and sign else item)
+        secret = sensitive and not sign
+    return shown
