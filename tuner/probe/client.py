@@ -1,0 +1,213 @@
+"""Drives a real engine over streaming HTTP: the driver of every target that has an endpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from tuner.core.cause import Cause, Failure, TrialFailed
+from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
+from tuner.core.workload import Api
+from tuner.probe.control import Control, Counters
+from tuner.probe.greedy import greedy_output
+from tuner.probe.load_process import LoadProcess
+from tuner.probe.stream import kind_of, record_of
+from tuner.probe.wire import Ended, Reply, Shot, Stop, Volley
+
+_PATHS = {Api.COMPLETIONS: "/v1/completions", Api.CHAT: "/v1/chat/completions"}
+_DRAIN_S = 60.0
+_POLL_S = 1.0
+# vLLM's words for "the engine's process is gone while the API server still answers".
+_ENGINE_DEAD = ("EngineCore encountered an issue", "EngineDeadError")
+_REFUSED_IN_A_ROW = 3
+# The probe's own delay bends a result when it is both noticeable and a share of what is measured.
+_LAG_S = 0.005
+_LAG_SHARE = 0.05
+
+
+def http_driver(
+    endpoint: str, model: str, *, api: Api = Api.COMPLETIONS, api_key: str | None = None, counters: Counters
+) -> HttpDriver:
+    """A driver for the OpenAI-compatible server at `endpoint` (base URL, with or without /v1) that serves `model`.
+
+    `counters` reads the text of /metrics (an engine module's `counters`). Nothing is started or sent before the first
+    level. TLS certificates are verified; proxies of the environment are not used.
+    """
+    return HttpDriver(endpoint, model, api=api, api_key=api_key, counters=counters)
+
+
+@dataclass
+class _Progress:
+    """One level as seen so far."""
+
+    plan: LevelPlan
+    records: list[RequestRecord] = field(default_factory=list)
+    refused_in_a_row: int = 0
+    last_errors: list[str] = field(default_factory=list)
+    peak_running: int | None = None
+
+    def add(self, record: RequestRecord) -> None:
+        self.records.append(record)
+        if record.error is None:
+            self.refused_in_a_row = 0
+            return
+        self.last_errors = [*self.last_errors[-4:], record.error]
+        self.refused_in_a_row = self.refused_in_a_row + 1 if kind_of(record.error) == "connection refused" else 0
+
+    def in_order(self) -> tuple[RequestRecord, ...]:
+        return tuple(sorted(self.records, key=lambda record: record.planned.index))
+
+
+class HttpDriver:
+    """A `core.request.Driver` over HTTP. The hot path runs in a process of its own; see `worker`."""
+
+    needs_text = True
+
+    def __init__(self, endpoint: str, model: str, *, api: Api, api_key: str | None, counters: Counters) -> None:
+        self._endpoint = endpoint.rstrip("/").removesuffix("/v1")
+        self._model = model
+        self._api = api
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._control = Control(self._endpoint, self._headers, counters)
+        self._process: LoadProcess | None = None
+
+    async def level(self, plan: LevelPlan, stop: Callable[[Sequence[RequestRecord]], bool]) -> LevelRecords:
+        """Run one level (see `core.request.Driver`).
+
+        Raises TrialFailed: crash-under-load as soon as the engine is seen to be gone (an in-band EngineDead error,
+        several refused connections in a row, or a broken stream and a server that does not answer on /health);
+        probe-error where the load process died.
+        """
+        before = await self._control.drained(_DRAIN_S)
+        progress = _Progress(plan)
+        watching = asyncio.create_task(self._watch(progress))
+        try:
+            process = self._process = self._process or await LoadProcess.start()
+            await process.send(self._volley(plan))
+            ended = await self._follow(process, progress, stop)
+        except BaseException:
+            await self._discard_process()
+            raise
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+        after = await self._control.drained(_DRAIN_S)
+        lag = float(np.quantile(ended.lag_s, 0.99)) if ended.lag_s else 0.0
+        return LevelRecords(
+            progress.in_order(),
+            ended.duration_s,
+            ended.sent,
+            lag,
+            _saturated(lag, progress.records),
+            _difference("requests", before, after),
+            _difference("preemptions", before, after),
+            progress.peak_running,
+        )
+
+    async def greedy(self, prompts: Sequence[str], max_tokens: int) -> tuple[GreedyOutput, ...]:
+        """Greedy completions of fixed prompts, one at a time. Raises TrialFailed where the server does not answer."""
+        return tuple(
+            [
+                await greedy_output(self._control.client, _PATHS[self._api], self._body(prompt, max_tokens))
+                for prompt in prompts
+            ]
+        )
+
+    async def close(self) -> None:
+        """End the load process and close connections."""
+        process, self._process = self._process, None
+        if process is not None:
+            await process.close()
+        await self._control.close()
+
+    async def _follow(
+        self, process: LoadProcess, progress: _Progress, stop: Callable[[Sequence[RequestRecord]], bool]
+    ) -> Ended:
+        by_index = {planned.index: planned for planned in progress.plan.requests}
+        looks = iter(progress.plan.looks)
+        look = next(looks, None)
+        stopped = False
+        while not isinstance(message := await process.receive(), Ended):
+            if not isinstance(message, Reply) or stopped:
+                continue
+            record = record_of(by_index[message.index], message)
+            progress.add(record)
+            await self._check_alive(record, progress)
+            if look is not None and len(progress.records) >= look:
+                look = next(looks, None)
+                stopped = stop(progress.in_order())
+                if stopped:
+                    await process.send(Stop())
+        return message
+
+    async def _check_alive(self, record: RequestRecord, progress: _Progress) -> None:
+        if record.error is None or kind_of(record.error) in ("missing tokens", "timeout", "unfinished"):
+            return
+        reason: str | None = None
+        if any(words in record.error for words in _ENGINE_DEAD):
+            reason = f"the engine said: {record.error}"
+        elif progress.refused_in_a_row >= _REFUSED_IN_A_ROW:
+            reason = f"{progress.refused_in_a_row} connections in a row were refused"
+        elif kind_of(record.error) in ("disconnected", "connection refused"):
+            reason = await self._control.dead()
+        if reason is None:
+            return
+        done = len(progress.records)
+        evidence = "\n".join([reason, f"{done} of {len(progress.plan.requests)} requests ended", *progress.last_errors])
+        raise TrialFailed(
+            Failure(Cause.CRASH_UNDER_LOAD, f"the engine stopped serving under {progress.plan.load}", evidence)
+        )
+
+    async def _watch(self, progress: _Progress) -> None:
+        while True:
+            running = (await self._control.counters()).get("running")
+            if running is not None:
+                progress.peak_running = max(progress.peak_running or 0, int(running))
+            await asyncio.sleep(_POLL_S)
+
+    async def _discard_process(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            await process.close()
+
+    def _volley(self, plan: LevelPlan) -> Volley:
+        return Volley(
+            self._endpoint + _PATHS[self._api],
+            {**self._headers, "Content-Type": "application/json", "Accept-Encoding": "identity"},
+            tuple(Shot(planned.index, planned.arrival_s, self._payload(planned)) for planned in plan.requests),
+            plan.load.concurrency,
+            plan.timeout_s,
+            plan.max_s,
+        )
+
+    def _payload(self, planned: PlannedRequest) -> bytes:
+        if planned.text is None:
+            raise ValueError(f"request {planned.index} has no text to send")
+        body = {
+            **self._body(planned.text, planned.output_tokens),
+            "min_tokens": planned.output_tokens,
+            "ignore_eos": True,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        return json.dumps(body).encode()
+
+    def _body(self, text: str, max_tokens: int) -> dict[str, object]:
+        prompt = {"prompt": text} if self._api is Api.COMPLETIONS else {"messages": [{"role": "user", "content": text}]}
+        return {"model": self._model, **prompt, "max_tokens": max_tokens}
+
+
+def _saturated(lag_p99_s: float, records: Sequence[RequestRecord]) -> bool:
+    ttfts = [record.ttft_s for record in records if record.ttft_s is not None]
+    return lag_p99_s > _LAG_S and bool(ttfts) and lag_p99_s > _LAG_SHARE * float(np.quantile(ttfts, 0.95))
+
+
+def _difference(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> int | None:
+    if not before or name not in after:
+        return None
+    return round(after[name] - before.get(name, 0.0))

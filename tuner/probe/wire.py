@@ -1,0 +1,85 @@
+"""What the probe and its load process say to each other: pickled messages behind a length, over pipes.
+
+Both ends are this program, so pickle brings no foreign data in; engine bytes travel as bytes and are parsed by the
+parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from dataclasses import dataclass
+
+_HEADER_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One request, ready to be sent: `body` is its JSON; `arrival_s` None means when a client is free."""
+
+    index: int
+    arrival_s: float | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Volley:
+    """One level for the load process. Seconds count from the level's start."""
+
+    url: str
+    headers: dict[str, str]
+    shots: tuple[Shot, ...]
+    concurrency: int | None
+    timeout_s: float
+    max_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Cancel what runs, and end the level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One ended request: what arrived when. `sizes[i]` bytes of `data` arrived at `read_s[i]`.
+
+    `status` is None where no response began; `error` is a kind, or a kind and its detail after a colon.
+    """
+
+    index: int
+    scheduled_s: float
+    sent_s: float
+    end_s: float
+    status: int | None
+    read_s: tuple[float, ...]
+    sizes: tuple[int, ...]
+    data: bytes
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The level is over. `lag_s` are the process's own delays: late sends and late wake-ups of its loop."""
+
+    duration_s: float
+    sent: int
+    lag_s: tuple[float, ...]
+
+
+Message = Volley | Stop | Reply | Ended
+
+
+def pack(message: Message) -> bytes:
+    """One message as bytes."""
+    payload = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return len(payload).to_bytes(_HEADER_BYTES, "big") + payload
+
+
+async def receive(reader: asyncio.StreamReader) -> Message | None:
+    """The next message, or None when the other end is gone."""
+    try:
+        size = int.from_bytes(await reader.readexactly(_HEADER_BYTES), "big")
+        message: Message = pickle.loads(await reader.readexactly(size))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+    return message
