@@ -28,7 +28,15 @@ class Refused(TunerError):
     exit_code = 3
 
 
-class Interrupted(TunerError):
-    """The user (or a signal) stopped the run; the target has been restored."""
+class NotRestored(TunerError):
+    """The target could not be put back; the message says what to do next."""
 
-    exit_code = 130
+    exit_code = 4
+
+
+class Interrupted(TunerError):
+    """A signal stopped the run after the target was put back. The exit code is the shell's: 128 + the signal."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        self.exit_code = 128 + signal_number
+        super().__init__(message)

@@ -1,0 +1,35 @@
+"""The budget keeps the confirmation affordable and never begins what could not end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from tuner.study.budget import Budget, Ledger
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_the_search_leaves_the_starts_that_the_confirmation_needs():
+    ledger = Ledger(Budget(starts=8, gpu_minutes=None, until=None, pairs=2))
+    for _ in range(4):
+        assert ledger.exhausted(NOW, 4) is None
+        ledger.charge(gpu_s=60, wall_s=60)
+    assert "4 are kept for the confirmation" in (ledger.exhausted(NOW, 4) or "")
+    assert ledger.exhausted(NOW, 0) is None
+
+
+def test_gpu_minutes_are_judged_by_what_starts_took_so_far():
+    ledger = Ledger(Budget(starts=100, gpu_minutes=10, until=None, pairs=0))
+    assert ledger.exhausted(NOW, 0) is None
+    ledger.charge(gpu_s=240, wall_s=120)
+    assert ledger.exhausted(NOW, 0) is None
+    ledger.charge(gpu_s=240, wall_s=120)
+    assert "GPU-minutes" in (ledger.exhausted(NOW, 0) or "")
+
+
+def test_nothing_begins_that_could_not_end_and_be_restored_in_time():
+    ledger = Ledger(Budget(starts=100, gpu_minutes=None, until=NOW + timedelta(minutes=10), pairs=0))
+    assert ledger.exhausted(NOW, 0) is None
+    ledger.charge(gpu_s=240, wall_s=240)
+    assert ledger.exhausted(NOW, 0) is None
+    assert "12:10" in (ledger.exhausted(NOW + timedelta(minutes=3), 0) or "")

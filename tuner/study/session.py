@@ -1,0 +1,292 @@
+"""One study from spec to answer: look, take the target, search, confirm, and put everything back whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from tuner.core.errors import Interrupted, NotRestored, Refused, TunerError
+from tuner.core.request import Driver
+from tuner.core.target import TargetInfo
+from tuner.search import Space, load_space
+from tuner.store import Store, StudyRecord, StudyState
+from tuner.study.budget import Budget, Ledger
+from tuner.study.confirm import Confirmation, confirm
+from tuner.study.loop import Aim, TrialLoop
+from tuner.study.progress import Note, Observer
+from tuner.study.searching import Searching, searching
+from tuner.study.spec import StudySpec
+from tuner.targets.target import Running, Target
+
+# A claim outlives a crashed process by this long on another host; on the same host the dead process is seen at once.
+_CLAIM_S = 60.0
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a study is about to do, for the question that is asked before it begins. Nothing has been changed yet.
+
+    `resumes` is the unfinished study that goes on; None: a new one. `expected_s` is a first guess of how long it takes.
+    """
+
+    info: TargetInfo
+    space: Space
+    aim: Aim
+    budget: Budget
+    resumes: StudyRecord | None
+    expected_s: float
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a study ended."""
+
+    study: StudyRecord
+    confirmation: Confirmation
+    stopped_because: str
+
+
+@dataclass
+class Session:
+    """One run of one study. `connect` makes the probe's driver for an engine that is reached over HTTP."""
+
+    spec: StudySpec
+    store: Store
+    target: Target
+    connect: Callable[[Running], Driver]
+    holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+
+    async def look(self, *, new: bool = False) -> Preview:
+        """Look at the target and find the study that goes on. Raises InvalidInput or Refused with the reasons."""
+        info = await self.target.inspect()
+        space = load_space(
+            self.spec.engine,
+            info,
+            self.spec.search.knobs,
+            allow_output_change=self.spec.search.allow_output_change,
+            real_text=self.spec.core_workload().real_text,
+        )
+        kept = None if new else await asyncio.to_thread(self.store.resumable, info.name, self.spec.fingerprint)
+        return Preview(info, space, self._aim(), self._budget(), kept, self._expected_s(info))
+
+    async def run(self, preview: Preview, observe: Observer) -> Ending:
+        """Carry the study out. The target is put back on every way out; a second signal does not stop that.
+
+        Raises Interrupted after a signal, Refused where somebody else holds the target, NotRestored where putting it
+        back failed, and TunerError where the study can't go on.
+        """
+        study = await self._enter(preview)
+        work = asyncio.create_task(self._hold(study, preview, observe))
+        with _signals(work, observe) as received:
+            try:
+                return await work
+            except asyncio.CancelledError as cancelled:
+                if not received:
+                    raise TunerError(f"stopped: {cancelled}") from cancelled
+                raise Interrupted(
+                    received[0], f"study {study.name!r} stopped; the same command goes on with it"
+                ) from None
+
+    # --- taking and giving back -------------------------------------------------------------------------------------
+
+    async def _enter(self, preview: Preview) -> StudyRecord:
+        study = preview.resumes or await asyncio.to_thread(
+            self.store.create_study,
+            name=await self._free_name(preview),
+            spec=self.spec.to_dict(),
+            target=preview.info.name,
+            info=_described(preview.info),
+            now=datetime.now(UTC),
+        )
+        await asyncio.to_thread(self._claim, study)
+        return study
+
+    def _claim(self, study: StudyRecord) -> None:
+        if self.store.claim(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
+            return
+        other = (self.store.study(study.name) or study).holder or ""
+        if _dead(other):
+            self.store.release(study.id, other)
+            if self.store.claim(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
+                return
+        raise Refused(f"study {study.name!r} is being worked on by {other}; use --new for another study beside it")
+
+    async def _hold(self, study: StudyRecord, preview: Preview, observe: Observer) -> Ending:
+        """Work on the study while both claims (the database's and the target's) are held."""
+        working = asyncio.current_task()
+        assert working is not None
+        renewing = asyncio.create_task(self._renew(study, working))
+        try:
+            await self.target.acquire(study.name + "/" + str(study.info["holder"]))
+            try:
+                return await self._work(study, preview, observe)
+            except BaseException as error:
+                state = StudyState.STOPPED
+                await asyncio.to_thread(self.store.set_state, study.id, state, _why(error), datetime.now(UTC))
+                raise
+            finally:
+                await self._put_back(observe)
+        finally:
+            renewing.cancel()
+            await asyncio.to_thread(self.store.release, study.id, self.holder)
+
+    async def _renew(self, study: StudyRecord, working: asyncio.Task[Ending]) -> None:
+        while True:
+            await asyncio.sleep(_CLAIM_S / 4)
+            kept = await asyncio.to_thread(self.store.renew, study.id, self.holder, datetime.now(UTC), _CLAIM_S)
+            if not kept:
+                working.cancel("somebody else has taken the study over")
+                return
+
+    async def _put_back(self, observe: Observer) -> None:
+        try:
+            await self.target.restore()
+        except TunerError as error:
+            raise NotRestored(f"the target could not be put back: {error}") from error
+        finally:
+            await self.target.release()
+        observe(Note("the target is as it was found"))
+
+    # --- the work ---------------------------------------------------------------------------------------------------
+
+    async def _work(self, study: StudyRecord, preview: Preview, observe: Observer) -> Ending:
+        search = await asyncio.to_thread(self._searching, study, preview)
+        loop = TrialLoop(
+            study_id=study.id,
+            aim=preview.aim,
+            info=preview.info,
+            ledger=Ledger(preview.budget),
+            store=self.store,
+            target=self.target,
+            connect=self.connect,
+            space=preview.space,
+            screen=search.screen,
+            sampler=search.sampler,
+            observe=observe,
+            clock=self._clock(preview.info),
+        )
+        await self._state(study, StudyState.SEARCHING, "")
+        reason = await loop.search()
+        observe(Note(f"the search ends: {reason}"))
+        await self._state(study, StudyState.CONFIRMING, reason)
+        confirmation = await confirm(loop)
+        result = {**confirmation.to_dict(), "stopped_because": reason, "ineffective": loop.ineffective}
+        await asyncio.to_thread(self.store.set_result, study.id, result)
+        await asyncio.to_thread(search.keep)
+        await self._state(study, StudyState.FINISHED, str(confirmation))
+        return Ending(await asyncio.to_thread(self._fresh, study), confirmation, reason)
+
+    def _searching(self, study: StudyRecord, preview: Preview) -> Searching:
+        return searching(self.spec, preview.space, preview.info, preview.aim, self.store, study.name)
+
+    async def _state(self, study: StudyRecord, state: StudyState, detail: str) -> None:
+        await asyncio.to_thread(self.store.set_state, study.id, state, detail, datetime.now(UTC))
+
+    def _fresh(self, study: StudyRecord) -> StudyRecord:
+        return self.store.study(study.name) or study
+
+    def _clock(self, info: TargetInfo) -> Callable[[], datetime]:
+        """Real time for real targets; for the simulator a calendar that runs as fast as its clock."""
+        if not info.simulated:
+            return lambda: datetime.now(UTC)
+        begin, zero = datetime.now(UTC), self.target.now()
+        return lambda: begin + timedelta(seconds=self.target.now() - zero)
+
+    async def _free_name(self, preview: Preview) -> str:
+        """The study's name; with a number behind it where an earlier study has it already."""
+        wanted = self.spec.name or preview.info.name.rsplit("/", 1)[-1].replace(":", "-")
+        taken = {study.name for study in await asyncio.to_thread(self.store.studies)}
+        return next(name for name in _numbered(wanted) if name not in taken)
+
+    def _aim(self) -> Aim:
+        return Aim(
+            workload=self.spec.core_workload(),
+            objective=self.spec.core_objective(),
+            slos=tuple(self.spec.core_slos()),
+            seed=self.spec.seed,
+            smallest_gain=self.spec.budget.smallest_gain,
+            restart_cv=self.spec.budget.restart_cv,
+            rollout_deadline_s=self.spec.rollout_deadline_s,
+        )
+
+    def _budget(self) -> Budget:
+        limits = self.spec.budget
+        return Budget(limits.starts, limits.gpu_minutes, self.spec.until, limits.pairs)
+
+    def _expected_s(self, info: TargetInfo) -> float:
+        start = 60.0 if info.on_cpu else 180.0
+        return self.spec.budget.starts * (start + 240.0)
+
+
+@contextlib.contextmanager
+def _signals(work: asyncio.Task[Ending], observe: Observer) -> Iterator[list[int]]:
+    """Let SIGINT, SIGTERM and SIGHUP end `work` once; later ones only say that it is on its way."""
+    received: list[int] = []
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int) -> None:
+        if received:
+            observe(Note("still putting the target back; please wait"))
+            return
+        received.append(number)
+        observe(Note("stopping: the target is being put back"))
+        work.cancel()
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
+    try:
+        yield received
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _dead(holder: str) -> bool:
+    """Whether `holder` (host:pid:id) was a process of this host that no longer runs."""
+    host, _, rest = holder.partition(":")
+    pid = rest.partition(":")[0]
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError):
+        return "stopped by the user"
+    return f"{type(error).__name__}: {error}" if not isinstance(error, TunerError) else str(error)
+
+
+def _described(info: TargetInfo) -> dict[str, object]:
+    return {
+        "holder": uuid.uuid4().hex,
+        "engine": info.engine,
+        "version": info.version,
+        "model": info.model,
+        "gpu": info.gpu.name if info.gpu else None,
+        "gpu_count": info.gpu_count,
+        "image": info.image,
+        "baseline": dict(info.baseline),
+        "simulated": info.simulated,
+    }
+
+
+def _numbered(wanted: str) -> Iterator[str]:
+    yield wanted
+    number = 2
+    while True:
+        yield f"{wanted}-{number}"
+        number += 1
