@@ -1,0 +1,1 @@
+"""Alembic's scripts: one file per change of the tables, applied when a database is opened."""

@@ -1,0 +1,115 @@
+"""What the store hands out: studies, trials and their history as frozen facts. All times are aware, in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tuner.core.cause import Failure
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate
+from tuner.core.measurement import Level, Measurement, Verdict
+
+
+class StudyState(StrEnum):
+    """Where a study stands. `stopped` ended early on purpose (a signal, the budget of time) and may be resumed."""
+
+    CREATED = "created"
+    SEARCHING = "searching"
+    CONFIRMING = "confirming"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do: such a study is not resumed."""
+        return self in (StudyState.FINISHED, StudyState.FAILED)
+
+
+class TrialKind(StrEnum):
+    """What a trial is for."""
+
+    BASELINE = "baseline"
+    SEARCH = "search"
+    CONFIRM = "confirm"
+    RANDOM = "random"  # the yardstick: random search beside the real one
+
+
+class Phase(StrEnum):
+    """The phases of a trial, in order; each is in the database before it begins."""
+
+    SUGGESTED = "suggested"
+    SCREENING = "screening"
+    STARTING = "starting"
+    WARMING_UP = "warming-up"
+    PROBING = "probing"
+    JUDGING = "judging"
+    RECORDED = "recorded"
+    TOLD = "told"
+
+    @property
+    def final(self) -> bool:
+        """Whether the trial's outcome is in the database once this phase is."""
+        return self in (Phase.RECORDED, Phase.TOLD)
+
+
+@dataclass(frozen=True)
+class PhaseRecord:
+    """One phase and when it began. A phase may occur again where a trial was taken up after a crash."""
+
+    phase: Phase
+    began: datetime
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """A study as stored. `holder` is who works on it, until `claimed_until` unless renewed; None: nobody."""
+
+    id: int
+    name: str
+    target: str
+    fingerprint: str
+    spec: Mapping[str, Any]
+    info: Mapping[str, Any]
+    state: StudyState
+    detail: str
+    result: Mapping[str, Any] | None
+    holder: str | None
+    claimed_until: datetime | None
+    created: datetime
+    updated: datetime
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial as stored. Until `recorded`, verdict, measurement, facts and the costs are empty.
+
+    `levels` are kept as they end: a trial that was killed while probing has some without a measurement.
+    `failure` is set where the trial failed, also without a verdict (infrastructure) or by the planner (`screened`).
+    """
+
+    id: int
+    study_id: int
+    number: int
+    kind: TrialKind
+    candidate: Candidate
+    reason: str
+    ticket: int | None
+    phase: Phase
+    created: datetime
+    recorded: datetime | None = None
+    told: bool = False
+    verdict: Verdict | None = None
+    measurement: Measurement | None = None
+    facts: EngineFacts | None = None
+    failure: Failure | None = None
+    screened: bool = False
+    start_s: float = 0.0
+    probe_s: float = 0.0
+    gpu_s: float = 0.0
+    levels: tuple[Level, ...] = ()
+    phases: tuple[PhaseRecord, ...] = ()

@@ -1,0 +1,338 @@
+"""The record of what happened: every study, trial, phase and level, each in the database before the next thing begins.
+
+Every method is one short transaction and may be called from any thread. No transaction is open between calls, so
+Optuna's own tables in the same database are never waited for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+
+from tuner.core.cause import Failure
+from tuner.core.errors import InvalidInput, TunerError
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate
+from tuner.core.measurement import Level, Measurement, Verdict
+from tuner.store import rows
+from tuner.store.codec import encode
+from tuner.store.database import Database, StoreError
+from tuner.store.records import Phase, StudyRecord, StudyState, TrialKind, TrialRecord
+from tuner.store.tables import calibrations, levels, phases, studies, trials
+from tuner.store.url import parse_url
+
+
+class Conflict(TunerError):
+    """Two outcomes for one trial, or a phase after its outcome: somebody else works on the same trial."""
+
+
+class Store:
+    """Studies and trials in one database. Open with `Store.open`, close with `close` or as a context manager.
+
+    Methods raise StoreError where the database fails, LookupError for an unknown id, and ValueError for numbers that
+    are not finite or times without a zone.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str) -> Store:
+        """Open the database at `url`, making or migrating the tables under a lock.
+
+        Raises InvalidInput for a URL that is not allowed, StoreError where it can't be opened.
+        """
+        database = Database(parse_url(url))
+        try:
+            database.migrate()
+        except BaseException:
+            database.close()
+            raise
+        return cls(database)
+
+    @property
+    def url(self) -> str:
+        """The URL with its password, as Optuna's RDBStorage takes it."""
+        return self._database.url.render_as_string(hide_password=False)
+
+    def setup_lock(self) -> AbstractContextManager[None]:
+        """Hold this while Optuna makes its own tables here: two processes that do so at once crash."""
+        return self._database.setup_lock()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Studies
+
+    def create_study(
+        self, *, name: str, spec: Mapping[str, Any], target: str, info: Mapping[str, Any], now: datetime
+    ) -> StudyRecord:
+        """Enter a new study. Its fingerprint is `spec["fingerprint"]`, or a hash of all of `spec`.
+
+        Raises InvalidInput where the name is taken.
+        """
+        values = {
+            "name": name,
+            "target": target,
+            "fingerprint": spec.get("fingerprint") or _hash(spec),
+            "spec": encode(spec, "spec"),
+            "info": encode(info, "info"),
+            "state": StudyState.CREATED.value,
+            "detail": "",
+            "created": now,
+            "updated": now,
+        }
+        try:
+            with self._database.writing() as connection:
+                study_id = connection.execute(insert(studies).values(values).returning(studies.c.id)).scalar_one()
+                return _study(connection, study_id)
+        except StoreError as error:
+            if isinstance(error.__cause__, IntegrityError):
+                raise InvalidInput(f"name: a study {name!r} exists already; choose another name") from None
+            raise
+
+    def study(self, name: str) -> StudyRecord | None:
+        """The study of this name."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(studies).where(studies.c.name == name)).one_or_none()
+        return None if row is None else rows.study(row)
+
+    def studies(self) -> list[StudyRecord]:
+        """All studies, oldest first."""
+        with self._database.reading() as connection:
+            return [rows.study(row) for row in connection.execute(select(studies).order_by(studies.c.id))]
+
+    def resumable(self, target: str, fingerprint: str) -> StudyRecord | None:
+        """The latest study of this target and specification that is neither finished nor failed."""
+        done = [state.value for state in StudyState if state.finished]
+        query = (
+            select(studies)
+            .where(studies.c.target == target, studies.c.fingerprint == fingerprint, studies.c.state.not_in(done))
+            .order_by(studies.c.id.desc())
+            .limit(1)
+        )
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else rows.study(row)
+
+    def set_state(self, study_id: int, state: StudyState, detail: str, now: datetime) -> None:
+        """Enter where the study stands, with one sentence for people."""
+        self._change_study(study_id, state=state.value, detail=detail, updated=now)
+
+    def set_result(self, study_id: int, result: Mapping[str, Any]) -> None:
+        """Keep what the study found (the outcome of the confirmation, ...)."""
+        self._change_study(study_id, result=encode(result, "result"))
+
+    def _change_study(self, study_id: int, **values: Any) -> None:
+        with self._database.writing() as connection:
+            changed = connection.execute(update(studies).where(studies.c.id == study_id).values(values))
+        if not changed.rowcount:
+            raise LookupError(f"no study has id {study_id}")
+
+    # Who works on a study
+
+    def claim(self, study_id: int, holder: str, now: datetime, ttl_s: float) -> bool:
+        """Take the sole right to work on a study until `now` + `ttl_s`; False while somebody else has it.
+
+        The same holder may take it again, and anybody may once it has expired. Clocks of two hosts that work on one
+        database should differ by much less than `ttl_s`.
+        """
+        free = or_(studies.c.holder.is_(None), studies.c.holder == holder, studies.c.claimed_until <= now)
+        query = update(studies).where(studies.c.id == study_id, free)
+        return self._hold(query, study_id, holder, now + timedelta(seconds=ttl_s))
+
+    def renew(self, study_id: int, holder: str, now: datetime, ttl_s: float) -> bool:
+        """Keep the claim for another `ttl_s`; False where somebody else has taken it, and then work must stop."""
+        query = update(studies).where(studies.c.id == study_id, studies.c.holder == holder)
+        return self._hold(query, study_id, holder, now + timedelta(seconds=ttl_s))
+
+    def release(self, study_id: int, holder: str) -> None:
+        """Give the claim up. Nothing happens where somebody else has it."""
+        query = update(studies).where(studies.c.id == study_id, studies.c.holder == holder)
+        with self._database.writing() as connection:
+            connection.execute(query.values(holder=None, claimed_until=None))
+
+    def _hold(self, query: Any, study_id: int, holder: str, until: datetime) -> bool:
+        # One UPDATE decides and takes: between two processes exactly one of them changes the row.
+        with self._database.writing() as connection:
+            taken = connection.execute(query.values(holder=holder, claimed_until=until)).rowcount == 1
+            if not taken:
+                _study(connection, study_id)
+        return bool(taken)
+
+    # Trials
+
+    def add_trial(
+        self, study_id: int, *, kind: TrialKind, candidate: Candidate, reason: str, ticket: int | None, now: datetime
+    ) -> TrialRecord:
+        """Enter a trial in phase `suggested` under the study's next number (the first is 0)."""
+        with self._database.writing() as connection:
+            # Locks the study's row on PostgreSQL; on SQLite the transaction holds the only write lock already.
+            if (
+                connection.execute(select(studies.c.id).where(studies.c.id == study_id).with_for_update()).first()
+                is None
+            ):
+                raise LookupError(f"no study has id {study_id}")
+            last = connection.execute(select(func.max(trials.c.number)).where(trials.c.study_id == study_id)).scalar()
+            values = {
+                "study_id": study_id,
+                "number": 0 if last is None else last + 1,
+                "kind": kind.value,
+                "candidate": encode(candidate, "candidate"),
+                "reason": reason,
+                "ticket": ticket,
+                "phase": Phase.SUGGESTED.value,
+                "created": now,
+                "told": False,
+                "screened": False,
+                "start_s": 0.0,
+                "probe_s": 0.0,
+                "gpu_s": 0.0,
+            }
+            trial_id = connection.execute(insert(trials).values(values).returning(trials.c.id)).scalar_one()
+            _began(connection, trial_id, Phase.SUGGESTED, now)
+            return _trial(connection, trial_id)
+
+    def enter_phase(self, trial_id: int, phase: Phase, now: datetime) -> None:
+        """Enter the phase that begins now. Raises Conflict for a trial whose outcome is recorded already."""
+        with self._database.writing() as connection:
+            current = _lock_trial(connection, trial_id)
+            if current.recorded is not None and not phase.final:
+                raise Conflict(f"trial {current.number} is recorded already and can't enter phase {phase.value!r}")
+            connection.execute(update(trials).where(trials.c.id == trial_id).values(phase=phase.value))
+            _began(connection, trial_id, phase, now)
+
+    def add_level(self, trial_id: int, level: Level, now: datetime) -> None:
+        """Keep one level as it ends. Raises Conflict for a trial whose outcome is recorded already."""
+        values = {"trial_id": trial_id, "level": encode(level, "level"), "ended": now}
+        with self._database.writing() as connection:
+            if _lock_trial(connection, trial_id).recorded is not None:
+                raise Conflict(f"trial with id {trial_id} is recorded already and can't take another level")
+            connection.execute(insert(levels).values(values))
+
+    def record(
+        self,
+        trial_id: int,
+        *,
+        verdict: Verdict | None,
+        measurement: Measurement | None = None,
+        facts: EngineFacts | None = None,
+        failure: Failure | None = None,
+        screened: bool = False,
+        start_s: float = 0.0,
+        probe_s: float = 0.0,
+        gpu_s: float = 0.0,
+        now: datetime,
+    ) -> TrialRecord:
+        """Enter a trial's outcome, once, and with it the phase `recorded`.
+
+        `failure` is for outcomes without a verdict (infrastructure, screened by the planner); otherwise it is the
+        verdict's. The same outcome again changes nothing; another one raises Conflict.
+        """
+        if failure is None and verdict is not None:
+            failure = verdict.failure
+        outcome = {
+            "verdict": _maybe(verdict, "verdict"),
+            "measurement": _maybe(measurement, "measurement"),
+            "facts": _maybe(facts, "facts"),
+            "failure": _maybe(failure, "failure"),
+            "screened": screened,
+            "start_s": encode(start_s, "start_s"),
+            "probe_s": encode(probe_s, "probe_s"),
+            "gpu_s": encode(gpu_s, "gpu_s"),
+        }
+        with self._database.writing() as connection:
+            current = _lock_trial(connection, trial_id)
+            if current.recorded is None:
+                values = {**outcome, "phase": Phase.RECORDED.value, "recorded": now}
+                connection.execute(update(trials).where(trials.c.id == trial_id).values(values))
+                if current.phase != Phase.RECORDED.value:
+                    _began(connection, trial_id, Phase.RECORDED, now)
+            elif any(getattr(current, name) != value for name, value in outcome.items()):
+                raise Conflict(f"trial {current.number} is recorded already, with another outcome")
+            return _trial(connection, trial_id)
+
+    def mark_told(self, trial_id: int, now: datetime | None = None) -> None:
+        """Enter that the sampler knows the outcome. Raises Conflict for a trial without one. `now` dates the phase."""
+        with self._database.writing() as connection:
+            current = _lock_trial(connection, trial_id)
+            if current.recorded is None:
+                raise Conflict(f"trial {current.number} has no outcome yet that could have been told")
+            connection.execute(update(trials).where(trials.c.id == trial_id).values(told=True, phase=Phase.TOLD.value))
+            if now is not None and current.phase != Phase.TOLD.value:
+                _began(connection, trial_id, Phase.TOLD, now)
+
+    def trials(self, study_id: int) -> list[TrialRecord]:
+        """A study's trials by number; none for an unknown study."""
+        with self._database.reading() as connection:
+            return rows.trials(connection, trials.c.study_id == study_id)
+
+    def trial(self, trial_id: int) -> TrialRecord:
+        """One trial."""
+        with self._database.reading() as connection:
+            return _trial(connection, trial_id)
+
+    # Calibrations
+
+    def kept_calibration(self, key: str) -> dict[str, Any] | None:
+        """Constants learnt from earlier starts under this key (image, GPU and model); None: nothing learnt yet."""
+        with self._database.reading() as connection:
+            kept = connection.execute(select(calibrations.c.constants).where(calibrations.c.key == key)).scalar()
+        return None if kept is None else dict(kept)
+
+    def keep_calibration(self, key: str, constants: Mapping[str, Any]) -> None:
+        """Keep constants under a key, in place of those kept before."""
+        values = {"key": key, "constants": encode(constants, "constants")}
+        dialect = sqlite if self._database.sqlite else postgresql
+        query = dialect.insert(calibrations).values(values)
+        query = query.on_conflict_do_update(index_elements=["key"], set_={"constants": query.excluded.constants})
+        with self._database.writing() as connection:
+            connection.execute(query)
+
+
+def _study(connection: Connection, study_id: int) -> StudyRecord:
+    row = connection.execute(select(studies).where(studies.c.id == study_id)).one_or_none()
+    if row is None:
+        raise LookupError(f"no study has id {study_id}")
+    return rows.study(row)
+
+
+def _trial(connection: Connection, trial_id: int) -> TrialRecord:
+    found = rows.trials(connection, trials.c.id == trial_id)
+    if not found:
+        raise LookupError(f"no trial has id {trial_id}")
+    return found[0]
+
+
+def _lock_trial(connection: Connection, trial_id: int) -> Any:
+    row = connection.execute(select(trials).where(trials.c.id == trial_id).with_for_update()).one_or_none()
+    if row is None:
+        raise LookupError(f"no trial has id {trial_id}")
+    return row
+
+
+def _began(connection: Connection, trial_id: int, phase: Phase, now: datetime) -> None:
+    connection.execute(insert(phases).values(trial_id=trial_id, phase=phase.value, began=now))
+
+
+def _maybe(value: object, path: str) -> Any:
+    return None if value is None else encode(value, path)
+
+
+def _hash(spec: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(encode(spec), sort_keys=True).encode()).hexdigest()
