@@ -15,6 +15,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from tuner.podspec.shapes import Shape, Unsupported
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})(\s|$)", re.MULTILINE)
+# Kubernetes' own parser takes a tab at the end of a line, ours does not.
+_TRAILING_TAB = re.compile(r"[ \t]*\t[ \t]*$", re.MULTILINE)
 _TEMPLATE = re.compile(r"\{\{.*?\}\}")
 
 
@@ -68,7 +70,7 @@ def _document(text: str, line: int) -> Document:
 def _parse(text: str, duplicates: bool) -> Any:
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_duplicate_keys = duplicates
-    return yaml.load(io.StringIO(text))
+    return yaml.load(io.StringIO(_TRAILING_TAB.sub("", text)))
 
 
 def _diagnose(text: str, error: Exception, line: int) -> tuple[Unsupported, int]:

@@ -146,7 +146,9 @@ def unsupported(container: Mapping[str, Any], syntax: FlagSyntax) -> Unsupported
     started = launch(argv)
     name = container.get("name", "(unnamed)")
     checks = (_shell(argv, started, name), _wrapper(container, started, name), _config(argv, started, syntax, name))
-    return next((found for found in checks if found is not None), typo(argv, started.start, syntax, name))
+    # Without a command the first item is the image's own program's argument: it may be mistyped too.
+    first = started.start if container.get("command") else 0
+    return next((found for found in checks if found is not None), typo(argv, first, syntax, name))
 
 
 def _shell(argv: Sequence[str], started: Launch, name: str) -> Unsupported | None:
