@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tuner.cli import units
+from tuner.core.cause import Failure
 from tuner.core.measurement import Verdict
 from tuner.core.workload import Objective
 from tuner.study.progress import Event, LevelEnded, Note, PhaseBegan, TrialBegan, TrialEnded
@@ -78,7 +79,7 @@ class LiveView:
 
     def _ended(self, event: TrialEnded) -> Text:
         line = Text(f"trial {event.number:>3}  {event.kind:<8}  ")
-        line.append(verdict_text(event.verdict, self._objective, event.screened))
+        line.append(failure_text(event.failure, event.screened) or verdict_text(event.verdict, self._objective))
         if event.verdict is not None and event.verdict.feasible:
             line.append(f"  {units.gain(event.verdict.value, event.baseline)}", style="bold")
         line.append(f"  {event.candidate}", style="dim")
@@ -106,14 +107,17 @@ class LiveView:
         return Panel(Group(facts, *(Text(line, style="dim") for line in self._levels)), title=self._title)
 
 
-def verdict_text(verdict: Verdict | None, objective: Objective, screened: bool) -> Text:
-    """A verdict in a few words: its value, what it broke, or the cause of its failure."""
+def failure_text(failure: Failure | None, screened: bool) -> Text | None:
+    """A failure in a few words: what the planner expects of a screened candidate, or the cause."""
+    if failure is None:
+        return None
+    return Text(f"screened: {failure.message}", style="dim") if screened else Text(str(failure), style="red")
+
+
+def verdict_text(verdict: Verdict | None, objective: Objective) -> Text:
+    """A verdict in a few words: its value, or what it broke."""
     if verdict is None:
         return Text("not finished", style="yellow")
-    if screened:
-        return Text(f"screened: {verdict.failure.message if verdict.failure else ''}", style="dim")
-    if verdict.failure is not None:
-        return Text(f"{verdict.failure.cause}: {verdict.failure.message}", style="red")
     if verdict.feasible:
         return Text(units.objective_value(verdict.value, objective), style="green")
     broken = ", ".join(f"{slo} missed by {over:.0%}" for slo, over in verdict.violations.items() if over > 0)

@@ -23,7 +23,7 @@ def restore(
     kubeconfig: options.Kubeconfig = None,
     force: bool = typer.Option(False, "--force", help="Also overwrite what somebody else changed in the same fields."),
 ) -> None:
-    """Put a Deployment back as a study found it, from its annotation alone (after a kill -9, or from another machine)."""
+    """Put a Deployment back as a study found it, from its annotation alone (after a kill -9, from any machine)."""
     console.print(asyncio.run(_restore(namespace, name, context, kubeconfig, force)), highlight=False)
 
 

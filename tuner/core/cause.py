@@ -54,10 +54,13 @@ class Failure:
     # What the engine itself proposed instead, e.g. {"max_model_len": 3968}.
     hint: dict[str, int] | None = None
 
+    def __str__(self) -> str:
+        return f"{self.cause}: {self.message}"
+
 
 class TrialFailed(Exception):
     """Raised by targets and drivers where a candidate did not become ready or stopped serving."""
 
     def __init__(self, failure: Failure) -> None:
         self.failure = failure
-        super().__init__(f"{failure.cause}: {failure.message}")
+        super().__init__(str(failure))

@@ -72,6 +72,7 @@ class Confirmation:
         return {
             "conclusion": self.conclusion.value,
             "summary": str(self),
+            "exportable": self.exportable,
             "reason": self.reason,
             "finalist": dict(self.finalist) if self.finalist is not None else None,
             "gain": self.comparison.gain if self.comparison else None,

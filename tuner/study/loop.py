@@ -317,6 +317,7 @@ class TrialLoop:
             kind=trial.kind,
             candidate=trial.candidate,
             verdict=trial.verdict,
+            failure=trial.failure,
             screened=trial.screened,
             incumbent=_value(self.incumbent),
             baseline=_value(self.baseline),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tuner.core.cause import Failure
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Level, Verdict
 
@@ -51,6 +52,7 @@ class TrialEnded:
     kind: str
     candidate: Candidate
     verdict: Verdict | None
+    failure: Failure | None
     screened: bool
     incumbent: float | None
     baseline: float | None

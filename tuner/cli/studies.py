@@ -1,0 +1,32 @@
+"""`tuner studies`: the studies in the database."""
+
+from __future__ import annotations
+
+import typer
+
+from tuner.cli import options
+from tuner.cli.options import OutputFormat
+from tuner.cli.output import print_json, print_table, print_yaml
+from tuner.store import Store
+from tuner.study.report import overview
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(studies)
+
+
+def studies(storage: options.Storage = None, output: options.Output = OutputFormat.TABLE) -> None:
+    """List the studies: state, target, answer and what they took."""
+    with Store.open(storage or options.default_storage()) as store:
+        rows = [overview(study, store.trials(study.id)) for study in store.studies()]
+    if output is OutputFormat.JSON:
+        print_json(rows)
+    elif output is OutputFormat.YAML:
+        print_yaml(rows)
+    else:
+        columns = ["name", "state", "target", "summary", "starts", "gpu_minutes", "updated"]
+        if output is OutputFormat.WIDE:
+            columns += ["failed_starts", "screened", "created", "detail"]
+        headings = [column.replace("_", "-") for column in columns]
+        print_table(headings, [["" if row[c] is None else str(row[c]) for c in columns] for row in rows])

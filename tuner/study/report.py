@@ -1,0 +1,116 @@
+"""What is shown of a study, as plain data: the same for tables, `-o json` and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tuner.core.errors import InvalidInput
+from tuner.core.measurement import Level, Verdict
+from tuner.store import Store, StudyRecord, TrialKind, TrialRecord
+from tuner.store.codec import encode
+
+
+def find_study(store: Store, name: str | None) -> StudyRecord:
+    """The study of this name, or the newest. Raises InvalidInput with the names there are."""
+    studies = store.studies()
+    if not studies:
+        raise InvalidInput("there is no study yet; `tuner start` makes one (is --storage the database you mean?)")
+    if name is None:
+        return studies[-1]
+    found = next((study for study in studies if study.name == name), None)
+    if found is None:
+        newest = ", ".join(study.name for study in studies[-5:])
+        raise InvalidInput(f"STUDY: there is no study {name!r}; the newest are: {newest}")
+    return found
+
+
+def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """One study on one line: where it stands, what it found, what it took."""
+    real = [trial for trial in trials if trial.recorded and not trial.screened]
+    result: Mapping[str, Any] = study.result or {}
+    return {
+        "name": study.name,
+        "state": study.state.value,
+        "detail": study.detail,
+        "target": study.target,
+        "conclusion": result.get("conclusion"),
+        "summary": result.get("summary"),
+        "gain": result.get("gain"),
+        "interval": result.get("interval"),
+        "starts": len(real),
+        "failed_starts": sum(trial.failure is not None for trial in real),
+        "screened": sum(trial.screened for trial in trials),
+        "gpu_minutes": round(sum(trial.gpu_s for trial in real) / 60, 2),
+        "created": study.created.isoformat(timespec="seconds"),
+        "updated": study.updated.isoformat(timespec="seconds"),
+    }
+
+
+def report(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """Everything that is known of one study."""
+    return {
+        **overview(study, trials),
+        "spec": dict(study.spec),
+        "info": {key: value for key, value in study.info.items() if key != "holder"},
+        "result": dict(study.result) if study.result else None,
+        "trials": [trial_row(trial, value_of(baseline(trials))) for trial in trials],
+    }
+
+
+def trial_row(trial: TrialRecord, baseline_value: float | None) -> dict[str, Any]:
+    """One trial: candidate, value, margins to the SLOs (positive: room left), cause, and what it took."""
+    verdict, value = trial.verdict, value_of(trial)
+    return {
+        "number": trial.number,
+        "kind": trial.kind.value,
+        "phase": trial.phase.value,
+        "candidate": dict(trial.candidate),
+        "reason": trial.reason,
+        "outcome": outcome(trial),
+        "value": value,
+        "against_baseline": value / baseline_value - 1 if value and baseline_value else None,
+        "margins": margins(verdict),
+        "cause": trial.failure.cause.value if trial.failure else None,
+        "message": trial.failure.message if trial.failure else None,
+        "evidence": trial.failure.evidence if trial.failure else None,
+        "start_s": round(trial.start_s, 1),
+        "probe_s": round(trial.probe_s, 1),
+        "gpu_s": round(trial.gpu_s, 1),
+        "levels": [encode(level) for level in _levels(trial)],
+        "facts": encode(trial.facts),
+    }
+
+
+def outcome(trial: TrialRecord) -> str:
+    """One word for how a trial ended."""
+    if not trial.recorded:
+        return "unfinished"
+    if trial.screened:
+        return "screened"
+    if trial.failure is not None:
+        return "failed"
+    if trial.verdict is not None and trial.verdict.feasible:
+        return "feasible"
+    return "infeasible" if trial.verdict is not None and trial.verdict.certain else "uncertain"
+
+
+def margins(verdict: Verdict | None) -> dict[str, float]:
+    """Relative room to each SLO's bound: 0.2 is 20 % below it, -0.2 is 20 % over it."""
+    if verdict is None or verdict.failure is not None:
+        return {}
+    return {slo: -violation for slo, violation in verdict.violations.items()}
+
+
+def baseline(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The trial of the configuration that was found on the target."""
+    return next((trial for trial in trials if trial.kind is TrialKind.BASELINE), None)
+
+
+def value_of(trial: TrialRecord | None) -> float | None:
+    """A trial's objective value where it was feasible."""
+    return trial.verdict.value if trial and trial.verdict and trial.verdict.feasible else None
+
+
+def _levels(trial: TrialRecord) -> Sequence[Level]:
+    return trial.measurement.levels if trial.measurement else trial.levels
