@@ -32,11 +32,11 @@ def space_file(engine: str) -> Path:
 def load_space(
     path_or_engine: str | Path,
     info: TargetInfo,
-    *,
     edits: Mapping[str, object] | None = None,
+    *,
     allow_output_change: bool = False,
     real_text: bool = False,
-    where: str = "search_space",
+    where: str = "search.knobs",
 ) -> Space:
     """The space to search on the target `info`.
 
