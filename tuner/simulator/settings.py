@@ -16,6 +16,12 @@ DEFAULT_VERSION = "0.32.0"
 
 KV_CACHE_DTYPES = ("auto", *KV_BYTES)
 SPECULATIVE_METHODS = ("ngram", "suffix", "eagle", "eagle3", "mtp", "draft_model", "medusa")
+_ONLY_WHEN_SET = (
+    "speculative_method",
+    "num_speculative_tokens",
+    "kv_cache_memory_bytes",
+    "num_gpu_blocks_override",
+)
 _OFF = ("", "off", "none", "None")
 
 
@@ -35,6 +41,8 @@ class Settings:
     speculative_method: str = ""
     num_speculative_tokens: int = 0
     enforce_eager: bool = False
+    kv_cache_memory_bytes: int = 0  # 0: from gpu_memory_utilization
+    num_gpu_blocks_override: int = 0  # 0: from the KV cache's size
     version: str = DEFAULT_VERSION
 
     @property
@@ -43,8 +51,8 @@ class Settings:
         return 1 + self.num_speculative_tokens
 
     def as_values(self) -> dict[str, Value]:
-        """By knob name, as an engine reports them; speculation only where it is on."""
-        hidden = {"version"} if self.speculative_method else {"version", "speculative_method", "num_speculative_tokens"}
+        """By knob name, as an engine reports them; speculation and overrides only where they are on."""
+        hidden = {"version"} | {name for name in _ONLY_WHEN_SET if not getattr(self, name)}
         return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in hidden}
 
 
@@ -88,6 +96,8 @@ def resolve(
         speculative_method=method,
         num_speculative_tokens=drafted,
         enforce_eager=bool(given.get("enforce_eager", False)),
+        kv_cache_memory_bytes=int(given.get("kv_cache_memory_bytes", 0)),
+        num_gpu_blocks_override=int(given.get("num_gpu_blocks_override", 0)),
         version=version,
     )
     _refuse(settings, model, gpu, gpu_count)
@@ -113,7 +123,15 @@ def bad_flag(message: str) -> TrialFailed:
     return TrialFailed(Failure(Cause.BAD_FLAG, message, evidence=message))
 
 
-_INTEGERS = ("max_num_seqs", "max_num_batched_tokens", "block_size", "tensor_parallel_size", "num_speculative_tokens")
+_INTEGERS = (
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "block_size",
+    "tensor_parallel_size",
+    "num_speculative_tokens",
+    "kv_cache_memory_bytes",
+    "num_gpu_blocks_override",
+)
 
 
 def _check_types(given: Mapping[str, Value]) -> None:
