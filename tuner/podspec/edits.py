@@ -48,11 +48,10 @@ def edit(container: Mapping[str, Any], syntax: FlagSyntax, edits: Sequence[FlagE
 
 def refuse_references(uses: Sequence[FlagUse], edits: Sequence[FlagEdit]) -> None:
     """Raise Refused where an edit would touch a flag whose value comes from an environment variable."""
-    flags = {change.flag for change in edits}
     problems = []
     for use in uses:
         names = references(use.text)
-        if use.flag in flags and use.flag is not None and names:
+        if use.flag is not None and names and any(_of(use, change.flag) for change in edits):
             variables = ", ".join(f"$({name})" for name in names)
             problems.append(f"--{use.flag.name} takes its value from the environment: {variables}")
     if problems:
@@ -65,18 +64,18 @@ def _uses(items: Sequence[_Item], syntax: FlagSyntax, start: int) -> tuple[FlagU
 
 def _apply(items: list[_Item], syntax: FlagSyntax, start: int, change: FlagEdit, end: str) -> list[_Item]:
     uses = _uses(items, syntax, start)
-    mine = [use for use in uses if use.flag == change.flag]
+    mine = [use for use in uses if _of(use, change.flag)]
     value = change.value
     if value is None or (value is False and change.flag.negation is None):
         return _without(items, uses, mine)
-    whole = [use for use in mine if _is_whole(use, syntax)]
+    whole = [use for use in mine if _is_whole(use, change.flag, syntax)]
     if whole and len(whole) == len(mine) and mine[-1].value == value:
         return items
     if not mine:
         return _insert(items, syntax, start, change.flag, value, end)
     last = whole[-1] if whole else mine[-1]
     changed = _rewrite(items, syntax, last, change.flag, value)
-    dotted = [use for use in mine if not _is_whole(use, syntax) and use is not last]
+    dotted = [use for use in mine if not _is_whole(use, change.flag, syntax) and use is not last]
     result = items[: last.index] + changed + items[last.index + last.span :]
     # Dotted keys are merged over the whole value by the engine, so none may stay behind.
     shift = len(changed) - last.span
@@ -88,8 +87,16 @@ def _apply(items: list[_Item], syntax: FlagSyntax, start: int, change: FlagEdit,
     return [item for index, item in enumerate(result) if index not in gone]
 
 
-def _is_whole(use: FlagUse, syntax: FlagSyntax) -> bool:
-    return grammar(syntax).long_name(use.name).whole if use.text.startswith("--") else "." not in use.name
+def _of(use: FlagUse, flag: FlagSpec) -> bool:
+    """Whether a use is of this flag, or of one of its dotted JSON keys. Flags are told apart by name alone."""
+    return use.flag is not None and (use.flag.name == flag.name or use.flag.name.startswith(f"{flag.name}."))
+
+
+def _is_whole(use: FlagUse, flag: FlagSpec, syntax: FlagSyntax) -> bool:
+    if use.flag is None or use.flag.name != flag.name:
+        return False
+    table = grammar(syntax)
+    return (table.long_name(use.name) if use.text.startswith("--") else table.short_name(use.name)).whole
 
 
 def _without(items: list[_Item], uses: Sequence[FlagUse], mine: Sequence[FlagUse]) -> list[_Item]:
@@ -144,7 +151,7 @@ def _rewrite(
         return [_Item(f"-{letter}{equals}{escape(value)}", field)]
     written = head.partition("=")[0]
     negated = flag.negation is not None and use.value is False and use.span == 1
-    if not _is_whole(use, syntax) or (flag.boolean and (negated or not isinstance(value, str))):
+    if not _is_whole(use, flag, syntax) or (flag.boolean and (negated or not isinstance(value, str))):
         written = f"--{flag.name}"
     texts = _spell(written, flag, value, use.span > 1 if isinstance(use.value, str) else False)
     if len(texts) == 2 and use.span > 1:
@@ -167,10 +174,11 @@ def _spell(written: str, flag: FlagSpec, value: str | bool, separate: bool) -> l
 
 def _verify(uses: Sequence[FlagUse], edits: Sequence[FlagEdit]) -> None:
     """Read the result back: every flag has to say what was asked for."""
-    wanted = {change.flag: change.value for change in edits}
+    wanted = {change.flag.name: change for change in edits}
     problems = []
-    for flag, value in wanted.items():
-        mine = [use for use in uses if use.flag == flag]
+    for change in wanted.values():
+        flag, value = change.flag, change.value
+        mine = [use for use in uses if _of(use, flag)]
         found = mine[-1].value if mine else None
         if value is False and flag.negation is None:
             value = None

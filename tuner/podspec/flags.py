@@ -51,17 +51,23 @@ class Grammar:
         found = self.long.get(name)
         if found is not None:
             return found
-        base, dot, _ = name.partition(".")
-        if dot:
-            flag = self.long_name(base).flag
-            return Spelling(None if flag is None or flag.boolean else flag, whole=False)
-        return self._by_prefix(self.long, name)
+        base, dot, key = name.partition(".")
+        return self._key(self.long_name(base), key) if dot else self._by_prefix(self.long, name)
 
     def short_name(self, name: str) -> Spelling:
         """Look up a name written with one dash (given without it)."""
-        base, dot, _ = name.partition(".")
+        base, dot, key = name.partition(".")
         found = self.short.get(base) or self._by_prefix(self.short, base)
-        return Spelling(found.flag, found.on, whole=not dot)
+        return self._key(found, key) if dot else found
+
+    def _key(self, base: Spelling, key: str) -> Spelling:
+        """One key of a JSON-valued flag: a flag of its own where the syntax has it, else the flag itself."""
+        if base.flag is None or base.flag.boolean:
+            return Spelling(None)
+        own = self.long.get(f"{base.flag.name}.{key}")
+        if own is None and self.syntax.underscores:
+            own = self.long.get(f"{base.flag.name}.{key.replace('_', '-')}")
+        return own or Spelling(base.flag, whole=False)
 
     def normalise(self, name: str) -> str:
         """`name` with hyphens, as far as the engine holds _ and - to be equal: up to the first dot."""
@@ -73,7 +79,7 @@ class Grammar:
     def _by_prefix(self, names: dict[str, Spelling], prefix: str) -> Spelling:
         if not self.syntax.abbreviations or not prefix:
             return Spelling(None)
-        found = {spelling for name, spelling in names.items() if name.startswith(prefix)}
+        found = {spelling for name, spelling in names.items() if name.startswith(prefix) and "." not in name}
         return found.pop() if len(found) == 1 else Spelling(None)
 
 

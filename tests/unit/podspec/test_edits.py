@@ -21,7 +21,7 @@ from tests.unit.podspec.syntax import (
     TP,
 )
 from tuner.core.errors import Refused
-from tuner.core.flags import FlagEdit, FlagSpec
+from tuner.core.flags import FlagEdit, FlagSpec, FlagSyntax
 from tuner.podspec import edit, parse
 
 
@@ -213,3 +213,21 @@ def test_a_value_set_back_restores_the_list(groups: list[tuple[str, ...]], flag:
         return
     was = uses[-1].value
     assert edited(edited(items, (flag, value)), (flag, was)) == items
+
+
+def test_dotted_keys_that_are_flags_of_their_own_go_with_the_whole() -> None:
+    key = FlagSpec("speculative-config.num-speculative-tokens")
+    syntax = FlagSyntax((*SYNTAX.flags, key))
+    args = ["--speculative-conf={}", "--speculative_config.num_speculative_tokens=3", "-sc.method", "x", "m"]
+    assert [use.flag for use in parse(args, syntax)] == [SPEC, key, SPEC]
+    container = {"args": args}
+    assert edit(container, syntax, [FlagEdit(SPEC, None)]) == {"args": ["m"]}
+    assert edit(container, syntax, [FlagEdit(SPEC, "[]")]) == {"args": ["--speculative-conf=[]", "m"]}
+    assert edit(container, syntax, [FlagEdit(key, None)]) == {"args": [args[0], "-sc.method", "x", "m"]}
+    assert edit(container, syntax, [FlagEdit(key, "5")]) == {
+        "args": [args[0], "--speculative_config.num_speculative_tokens=5", "-sc.method", "x", "m"]
+    }
+
+
+def test_flags_are_told_apart_by_name_alone() -> None:
+    assert edited(["-tp=2"], (FlagSpec("tensor-parallel-size"), "4")) == ["-tp=4"]
