@@ -4,7 +4,7 @@
 
 Runs in the real engine's environment (needs tokenizers, numpy and safetensors). `tiny` shows that an engine starts;
 `small` computes enough per step for the scheduler's settings to show in latency on two cores. The weights are scaled so
-that what comes out depends on what went in: an output check has something to compare. The same seed gives the same files.
+that what comes out depends on what went in: an output check has something to compare. Equal seeds give equal files.
 """
 
 from __future__ import annotations

@@ -1,0 +1,78 @@
+"""Fixtures of the end-to-end tests. Environment:
+
+TUNER_E2E_KUBECONFIG     the cluster to use; without it, kind makes one where kind and docker are installed
+TUNER_E2E_IMAGE_BUILDER  a command NAME CONTEXT [OPTIONS...] that builds an image and loads it into that cluster
+TUNER_E2E_APISERVER      a command stop|start that makes an outage of that cluster's API server
+TUNER_E2E_VLLM_VENV      where the real engine's environment is, or is to be made (5 GB)
+TUNER_E2E_REQUIRED       set: what is missing fails the tests instead of skipping them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support import engine as engines
+from support import images
+from support.cluster import ROOT, Cluster, find_cluster
+from support.command import Tuner
+from support.deployment import EXAMPLES, Deployed, deploy
+from support.engine import RealEngine
+from support.kubectl import Kubectl
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """A real cluster whose API server answers."""
+    found = find_cluster()
+    found.wait_until_up()
+    return found
+
+
+@pytest.fixture
+def kubectl(cluster: Cluster) -> Iterator[Kubectl]:
+    """kubectl in a namespace of the test's own."""
+    with cluster.namespace() as inside:
+        yield inside
+
+
+@pytest.fixture(scope="session")
+def vllm() -> RealEngine:
+    """The real engine."""
+    return engines.install()
+
+
+@pytest.fixture(scope="session")
+def vllm_image(cluster: Cluster) -> str:
+    """What the real engine's environment needs around it."""
+    return images.build(cluster, "localhost/tuner-e2e-vllm:1", ROOT / "tests" / "e2e" / "vllm")
+
+
+@pytest.fixture(scope="session")
+def engine_sim_image(cluster: Cluster) -> str:
+    """The stand-in engine."""
+    return images.build(cluster, "localhost/tuner-engine-sim:e2e", ROOT, "--target", "engine-sim")
+
+
+@pytest.fixture(scope="session")
+def tuner_image(cluster: Cluster) -> str:
+    """tuner itself."""
+    return images.build(cluster, "localhost/tuner:e2e", ROOT, "--target", "tuner")
+
+
+@pytest.fixture
+def deploy_vllm(kubectl: Kubectl, vllm: RealEngine, vllm_image: str):
+    """A function that deploys the real engine, edited where a test needs it otherwise; it does not wait."""
+
+    def function(edit=None, *, size: str = "small", manager: str = "e2e") -> Deployed:
+        variables = vllm.variables(vllm_image, size)
+        return deploy(kubectl, EXAMPLES / "vllm-cpu.yaml", variables, edit=edit, manager=manager)
+
+    return function
+
+
+@pytest.fixture
+def tuner(cluster: Cluster, tmp_path: Path) -> Tuner:
+    """tuner's command line on the cluster."""
+    return Tuner(cluster.kubeconfig, tmp_path)
