@@ -46,10 +46,20 @@ class Engine(Protocol):
         """The command-line grammar of `version` (None: the newest known)."""
         ...
 
-    def spell(self, candidate: Candidate, baseline: Candidate) -> list[FlagEdit]:
+    def spell(
+        self,
+        candidate: Candidate,
+        baseline: Candidate,
+        *,
+        fixed: Mapping[str, Value] | None = None,
+        version: str | None = None,
+    ) -> list[FlagEdit]:
         """The edits that turn a command line with `baseline`'s knobs into one with `candidate`'s.
 
-        Knobs present in `baseline` and absent in `candidate` are removed.
+        Knobs present in `baseline` and absent in `candidate` are removed; equal ones are left alone; an edit may remove
+        a flag that is not there. `fixed` are the other settings that `read` found (what a knob's flag holds beside the
+        knob stays, e.g. a draft model); `version` is the engine's (None: the newest known).
+        Raises InvalidInput for a knob or value that the engine can't have.
         """
         ...
 

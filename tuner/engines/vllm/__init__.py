@@ -1,0 +1,62 @@
+"""vLLM: what its command line, logs and metrics look like. Written for 0.32, tolerant of versions since 0.5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tuner.core.cause import Failure
+from tuner.core.flags import FlagEdit, FlagSyntax, FlagUse
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate, Value
+from tuner.engines.engine import Exit, FlagAdvice
+from tuner.engines.vllm import advice, causes, flags, identity, metrics, redact
+from tuner.engines.vllm import facts as reported
+
+
+class _Vllm:
+    """The vLLM engine, as tuner.engines.engine.Engine asks for it."""
+
+    name = "vllm"
+
+    def owns(self, image: str, argv: Sequence[str]) -> bool:
+        return identity.owns(image, argv)
+
+    def port(self, uses: Sequence[FlagUse]) -> int:
+        return flags.port(uses)
+
+    def syntax(self, version: str | None) -> FlagSyntax:  # noqa: ARG002 - one grammar reads every version
+        return flags.syntax()
+
+    def spell(
+        self,
+        candidate: Candidate,
+        baseline: Candidate,
+        *,
+        fixed: Mapping[str, Value] | None = None,
+        version: str | None = None,
+    ) -> list[FlagEdit]:
+        return flags.spell(candidate, baseline, fixed, version)
+
+    def read(self, uses: Sequence[FlagUse]) -> tuple[Candidate, dict[str, Value]]:
+        return flags.read(uses)
+
+    def check(self, uses: Sequence[FlagUse], version: str | None) -> list[FlagAdvice]:
+        return advice.check(uses, version)
+
+    def facts(self, log: str, metrics: str) -> EngineFacts:
+        return reported.facts(log, metrics)
+
+    def differs(self, candidate: Candidate, facts: EngineFacts) -> dict[str, tuple[Value, Value]]:
+        return reported.differs(candidate, facts)
+
+    def diagnose(self, log: str, exit: Exit, under_load: bool) -> Failure:
+        return causes.diagnose(log, exit, under_load)
+
+    def counters(self, metrics_: str) -> Mapping[str, float]:
+        return metrics.counters(metrics_)
+
+    def redact(self, text: str) -> str:
+        return redact.redact(text)
+
+
+VLLM = _Vllm()

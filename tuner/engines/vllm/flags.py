@@ -1,0 +1,164 @@
+"""Knobs as vLLM's command line spells them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+
+from tuner.core.errors import InvalidInput
+from tuner.core.flags import FlagEdit, FlagSyntax, FlagUse
+from tuner.core.knob import Candidate, Value
+from tuner.engines.vllm import speculation
+from tuner.engines.vllm.history import past
+from tuner.engines.vllm.options import Option, convert, options
+
+#: Options that are read as knobs; the two knobs of speculation are read beside them.
+TUNABLES = (
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "gpu_memory_utilization",
+    "kv_cache_dtype",
+    "block_size",
+    "enable_prefix_caching",
+    "enable_chunked_prefill",
+    "tensor_parallel_size",
+)
+#: Other options that change what a candidate means: planning needs them, nothing secret is among them.
+PLANNING = (
+    "model",
+    "max_model_len",
+    "dtype",
+    "quantization",
+    "enforce_eager",
+    "kv_cache_memory_bytes",
+    "num_gpu_blocks_override",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "max_num_active_seqs",
+    "max_num_scheduled_tokens",
+    "max_num_queued_reqs",
+    "max_num_queued_tokens",
+    "long_prefill_token_threshold",
+    "performance_mode",
+    "optimization_level",
+    "scheduling_policy",
+    "async_scheduling",
+    "stream_interval",
+    "max_cudagraph_capture_size",
+    "cpu_offload_gb",
+    "load_format",
+    "seed",
+)
+DEFAULT_PORT = 8000
+
+
+@cache
+def syntax() -> FlagSyntax:
+    """The grammar of every version: today's options, and those that went away.
+
+    Knowing more than one version's options is right for reading (a removed flag's value is not a stray word); `check`
+    tells which of them a version takes.
+    """
+    known = [option.spec for option in options().options]
+    gone = [entry.option.spec for entry in past().values()]
+    return FlagSyntax((*known, *gone))
+
+
+def port(uses: Sequence[FlagUse]) -> int:
+    """The last --port, else 8000. Raises InvalidInput."""
+    option = _option("port")
+    values = [_value(use, option) for use in uses if _name(use) == option.name]
+    return int(values[-1]) if values else DEFAULT_PORT
+
+
+def spell(
+    candidate: Candidate, baseline: Candidate, fixed: Mapping[str, Value] | None = None, version: str | None = None
+) -> list[FlagEdit]:
+    """See Engine.spell. Raises InvalidInput for a knob that is no option of vLLM, or a value that it can't have."""
+    edits: list[FlagEdit] = []
+    for name in sorted({*candidate, *baseline} - {speculation.METHOD, speculation.TOKENS}):
+        if name not in candidate:
+            edits.append(FlagEdit(_option(name).spec, None))
+        elif name not in baseline or candidate[name] != baseline[name]:
+            edits.append(FlagEdit(_option(name).spec, _text(_option(name), candidate[name])))
+    if not speculation.same(candidate, baseline):
+        edits += speculation.edits(candidate, fixed or {}, version)
+    return edits
+
+
+def _text(option: Option, value: Value) -> str | bool:
+    if option.boolean != isinstance(value, bool):
+        raise InvalidInput(f"{option.dest}={value!r}: --{option.name} takes {'no' if option.boolean else 'a'} value")
+    if isinstance(value, bool):
+        return value
+    text = str(value)
+    try:
+        convert(option, text)
+    except ValueError as allowed:
+        raise InvalidInput(f"{option.dest}={value!r}: --{option.name} must be {allowed}") from None
+    return text
+
+
+def read(uses: Sequence[FlagUse]) -> tuple[Candidate, dict[str, Value]]:
+    """See Engine.read."""
+    values: dict[str, Value] = {}
+    problems: list[str] = []
+    for use in uses:
+        option = options().of_knob(_name(use))
+        if option is None or option.dest not in (*TUNABLES, *PLANNING):
+            continue
+        if option.dest in PLANNING and option.boolean and not isinstance(use.value, bool):
+            continue  # the engine refuses "--enforce-eager=false"; `check` says so
+        try:
+            values[option.dest] = _value(use, option)
+        except InvalidInput as error:
+            problems += error.problems
+    spec_knobs: dict[str, Value] = {}
+    spec_rest: dict[str, Value] = {}
+    try:
+        spec_knobs, spec_rest = speculation.knobs_of(speculation.config_of(uses))
+    except InvalidInput as error:
+        problems += error.problems
+    if problems:
+        raise InvalidInput(*problems)
+    knobs = {name: value for name, value in values.items() if name in TUNABLES}
+    rest = {name: value for name, value in values.items() if name in PLANNING}
+    return Candidate.of({**knobs, **spec_knobs}), rest | spec_rest
+
+
+def last(uses: Iterable[FlagUse], name: str) -> FlagUse | None:
+    """The use of an option that counts."""
+    found = [use for use in uses if _name(use) == name and whole(use)]
+    return found[-1] if found else None
+
+
+def whole(use: FlagUse) -> bool:
+    """False for one key of a JSON option (--speculative-config.method)."""
+    return "." not in use.name
+
+
+def _name(use: FlagUse) -> str:
+    return use.flag.name if use.flag is not None else use.name
+
+
+def _option(knob: str) -> Option:
+    option = options().of_knob(knob)
+    if option is None:
+        raise InvalidInput(f"{knob!r} is not an option of vLLM {options().version}")
+    return option
+
+
+def _value(use: FlagUse, option: Option) -> Value:
+    """A use's value by the option's type. Raises InvalidInput."""
+    if option.boolean:
+        if isinstance(use.value, bool):
+            return use.value
+        raise InvalidInput(f"{use.text}: --{option.name} takes no value")
+    if not isinstance(use.value, str):
+        raise InvalidInput(f"{use.text}: a value is missing")
+    try:
+        return convert(option, use.value)
+    except ValueError as allowed:
+        raise InvalidInput(
+            f"{use.text}: {use.value!r} is not allowed for --{option.name}; it must be {allowed}"
+        ) from None
