@@ -1,0 +1,71 @@
+"""The fields of one start, computed from the original Deployment and never from what the last trial left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tuner.core.errors import Refused
+from tuner.core.flags import FlagEdit, FlagSyntax
+from tuner.core.knob import Candidate
+from tuner.podspec import edit
+from tuner.targets.kubernetes import fields
+from tuner.targets.kubernetes.fields import Fields, Object
+
+_TENSOR_PARALLEL = "tensor_parallel_size"
+# Beyond the rollout's own deadline, so that the controller does not call a start failed before the tuner does.
+_DEADLINE_MARGIN_S = 600
+# The runs that may be in the history beside the user's own revisions before they are deleted.
+_HISTORY_MARGIN = 5
+RECREATE = {"type": "Recreate"}
+
+
+def for_start(
+    original: Object,
+    container: str,
+    syntax: FlagSyntax,
+    edits: list[FlagEdit],
+    *,
+    mark: str,
+    deadline_s: float,
+    gpus: Mapping[str, str | None] | None = None,
+    keep_history: bool = False,
+) -> Fields:
+    """The values to write for one start of the engine with `edits`, marked `mark`.
+
+    Both lists are written, also where one is as it was: the trial before may have changed it. `keep_history` is set
+    where the runs of trials are deleted afterwards, and makes room for them meanwhile.
+    """
+    before = fields.read(original, container)
+    lists = edit(fields.container_of(original, container), syntax, edits)
+    values: Fields = {name: lists.get(name, before[name]) for name in (fields.ARGS, fields.COMMAND)}
+    values[fields.START] = mark
+    # A GPU is never needed twice: the old engine ends before the new one starts.
+    values[fields.STRATEGY] = RECREATE
+    values[fields.DEADLINE] = max(before[fields.DEADLINE] or 0, int(deadline_s) + _DEADLINE_MARGIN_S)
+    if gpus is not None:
+        values[fields.GPUS] = dict(gpus)
+    if keep_history:
+        values[fields.HISTORY] = (before[fields.HISTORY] or 0) + _HISTORY_MARGIN
+    return values
+
+
+def gpus_for(
+    original: Object, container: str, baseline: Candidate, candidate: Candidate
+) -> dict[str, str | None] | None:
+    """The GPU limit and request for a candidate's tensor parallelism; None where they stay.
+
+    Raises Refused where the limit does not divide: it counts GPUs for more than tensor parallelism then.
+    """
+    before, after = baseline.get(_TENSOR_PARALLEL, 1), candidate.get(_TENSOR_PARALLEL, 1)
+    asked: dict[str, str | None] = fields.read(original, container, [fields.GPUS])[fields.GPUS]
+    if not any(asked.values()) or _TENSOR_PARALLEL not in {*baseline, *candidate}:
+        return None
+    scaled: dict[str, str | None] = {}
+    for kind, count in asked.items():
+        if count is None:
+            scaled[kind] = None
+            continue
+        if not isinstance(before, int) or not isinstance(after, int) or int(count) * after % before:
+            raise Refused(f"{_TENSOR_PARALLEL} {after}: a limit of {count} GPUs for {before} can't be scaled to it")
+        scaled[kind] = str(int(count) * after // before)
+    return scaled

@@ -1,0 +1,321 @@
+"""A live Deployment as a tuner.targets.target.Target."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from tuner.core.cause import Cause, Failure, TrialFailed
+from tuner.core.errors import Refused
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate
+from tuner.core.target import TargetInfo
+from tuner.engines.engine import Engine, Exit
+from tuner.podspec import EngineContainer
+from tuner.targets.kubernetes import changes, fields, guarded, hardware, replicas
+from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.discover import Examination, examine
+from tuner.targets.kubernetes.errors import ApiError, Invalid
+from tuner.targets.kubernetes.fields import Object
+from tuner.targets.kubernetes.lease import Lease
+from tuner.targets.kubernetes.ownership import unsubresourced
+from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure
+from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
+from tuner.targets.kubernetes.restore import foreign, restore
+from tuner.targets.kubernetes.rollout import Ready, Rollout, Start, blame, fail_if_changed
+from tuner.targets.kubernetes.serving import Serving
+from tuner.targets.kubernetes.snapshot import Snapshot, check_size, stored
+from tuner.targets.target import Progress, Running
+
+# The kubelet shows an exit about a second after it; what shows later was not the reason.
+_DIAGNOSE_S = 3.0
+_POLL_S = 0.3
+_ON_CPU = re.compile(r"device_config=cpu\b|detected platform cpu\b")
+_SPECIFIC = frozenset({Cause.GPU_OOM_UNDER_LOAD, Cause.HOST_OOM, Cause.KV_CACHE_TOO_SMALL})
+
+
+class KubernetesTarget:
+    """The engine of one Deployment, changed in place and put back.
+
+    `study` is the id of the study that asks: what an earlier run of it left on the Deployment is looked through.
+    `endpoint` is a base URL that leads to the engine where its pod's IP can't be reached. Not safe for use by several
+    tasks at once.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        engine: Engine,
+        *,
+        endpoint: str | None = None,
+        api_key: str | None = None,
+        study: str | None = None,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
+        lease_s: int = 30,
+    ) -> None:
+        self._client, self._namespace, self._name, self._engine = client, namespace, name, engine
+        self._endpoint = endpoint.rstrip("/") if endpoint else None
+        self._api_key, self._study, self._new_id, self._lease_s = api_key, study, new_id, lease_s
+        self._examined: Examination | None = None
+        self._baseline = Candidate()
+        self._lease: Lease | None = None
+        self._prunes = False
+        self._written: Object | None = None  # as our last patch returned it
+        self._ready: Ready | None = None
+        self._mark = ""
+        self._starts: list[tuple[Candidate, EngineFacts]] = []
+
+    def now(self) -> float:
+        """Monotonic wall time."""
+        return time.monotonic()
+
+    @property
+    def lost(self) -> asyncio.Event | None:
+        """Set once another process has taken the lease: the study should stop."""
+        return self._lease.lost if self._lease else None
+
+    async def inspect(self) -> TargetInfo:
+        """See Target.inspect. Raises Refused with all that speaks against tuning it, one reason per line."""
+        seen = await examine(self._client, self._namespace, self._name, [self._engine], self._study)
+        if seen.refusals:
+            raise Refused(f"{self._name} can't be tuned as it is:\n" + "\n".join(f"  {line}" for line in seen.refusals))
+        self._examined = seen
+        container = self._container
+        self._baseline, fixed = self._engine.read(container.readable)
+        pod = await self._pod(seen.deployment)
+        version, on_cpu = await self._ask(pod)
+        notes = list(seen.notes)
+        gpu = None
+        if container.gpu_count and not on_cpu:
+            gpu, note = await hardware.gpu_of(self._client, seen.deployment, pod.node if pod else "")
+            notes += [note] if note else []
+        model = str(fixed.get("model") or hardware.positional_model(container.argv) or "")
+        if not model:
+            notes.append("the model is not named on the command line; name it in the study")
+        return TargetInfo(
+            name=f"{self._namespace}/{self._name}",
+            engine=self._engine.name,
+            version=version or hardware.version_of(container.image),
+            model=model,
+            model_shape=hardware.model_of(model),
+            gpu=gpu,
+            gpu_count=container.gpu_count,
+            baseline=self._baseline,
+            image=container.image,
+            fixed=fixed,
+            on_cpu=on_cpu or not container.gpu_count,
+            notes=tuple(notes),
+        )
+
+    async def acquire(self, holder: str) -> None:
+        """See Target.acquire."""
+        self._study = holder
+        self._lease = Lease(self._client, self._namespace, self._name, holder, self._new_id(), duration_s=self._lease_s)
+        await self._lease.acquire()
+        self._prunes = await self._client.allowed("delete", REPLICASETS, self._namespace)
+
+    async def apply(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
+        """See Target.apply."""
+        began = self.now()
+        self._ready = None
+        progress("changing the Deployment")
+        self._written = await self._write(candidate, deadline_s)
+        start = Start(self._written, self._mark, self._container.name, self._engine, self._base, self._api_key)
+        ready = await Rollout(self._client, start, deadline_s, progress, self._check_lease).wait()
+        took = self.now() - began
+        facts = await self._facts(ready)
+        self._fail_unless_applied(candidate, facts)
+        self._ready = ready
+        self._starts.append((candidate, facts))
+        if self._prunes:
+            await replicas.prune(self._client, self._written, keep=self._mark)
+        return Running(ready.model, facts, took, endpoint=ready.base, ineffective=ineffective(self._starts))
+
+    async def diagnose(self, failure: Failure) -> Failure:
+        """See Target.diagnose."""
+        if self._written is None or self._ready is None:
+            return failure
+        limit = self.now() + _DIAGNOSE_S
+        while True:
+            try:
+                better = await self._look(self._written, self._ready)
+            except TrialFailed as external:
+                return external.failure
+            except ApiError:
+                return failure
+            if better is not None or self.now() > limit:
+                return better or failure
+            await asyncio.sleep(_POLL_S)
+
+    async def restore(self) -> None:
+        """See Target.restore."""
+        if self._lease is not None and self._lease.lost.is_set():
+            raise Refused(f"{self._lease.reason}; whoever holds it now restores {self._name}")
+        await restore(self._client, self._namespace, self._name)
+        self._written, self._ready = None, None
+
+    async def release(self) -> None:
+        """See Target.release."""
+        try:
+            if self._lease is not None:
+                await self._lease.release()
+        finally:
+            await self._client.close()
+
+    @property
+    def _seen(self) -> Examination:
+        if self._examined is None:
+            raise Refused("inspect the target before changing it")
+        return self._examined
+
+    @property
+    def _container(self) -> EngineContainer:
+        container = self._seen.found.container
+        assert container is not None  # examine refuses otherwise
+        return container
+
+    def _base(self, ip: str) -> str:
+        if self._endpoint is not None:
+            return self._endpoint
+        host = f"[{ip}]" if ":" in ip else ip
+        return f"http://{host}:{self._engine.port(self._container.uses)}"
+
+    def _check_lease(self) -> None:
+        if self._lease is None:
+            raise Refused("acquire the target before changing it")
+        self._lease.check()
+
+    async def _write(self, candidate: Candidate, deadline_s: float) -> Object:
+        """Write a candidate into the Deployment, its original beside it in the same patch."""
+        seen, container = self._seen, self._container
+        self._mark = self._new_id()
+        values = changes.for_start(
+            seen.deployment,
+            container.name,
+            self._engine.syntax(None),
+            self._engine.spell(candidate, self._baseline),
+            mark=self._mark,
+            deadline_s=deadline_s,
+            gpus=changes.gpus_for(seen.deployment, container.name, self._baseline, candidate),
+            keep_history=self._prunes,
+        )
+
+        def decide(live: Object) -> Object:
+            self._check_lease()
+            snapshot = self._snapshot(live)
+            # What an earlier start wrote and this one does not need goes back to its original.
+            earlier = {name: snapshot.original.get(name) for name in snapshot.last}
+            wanted = {**earlier, **values}
+            text = snapshot.wrote(wanted).dumps()
+            check_size(live, text)
+            return {"metadata": {"annotations": {fields.ORIGINAL: text}}, **fields.patch(container.name, wanted)}
+
+        try:
+            written = await guarded.change(self._client, self._namespace, self._name, decide, dry_run=True)
+        except Invalid as error:
+            raise Refused(f"the API server does not accept the change, nothing was changed: {error}") from error
+        stays = fields.read(written, container.name, values)
+        altered = [name for name in values if stays[name] != values[name]]
+        if altered:
+            raise Refused(
+                f"an admission webhook rewrites what the tuner sets ({', '.join(altered)}); it can't be tuned"
+            )
+        return written
+
+    def _snapshot(self, live: Object) -> Snapshot:
+        """What to restore to: what the Deployment carries already, else what it is now."""
+        if self._written is not None:
+            fail_if_changed(self._written, live)
+        found = stored(live)
+        container = self._container.name
+        if found is None:
+            if self._written is not None:
+                message = f"the annotation {fields.ORIGINAL} was removed during the study"
+                raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, message))
+            if live["spec"]["template"] != self._seen.deployment["spec"]["template"]:
+                message = "the pod template changed after the study looked at it"
+                raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, message))
+            taken = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            owners = unsubresourced(live)
+            return Snapshot(str(self._study), taken, container, fields.read(live, container), {}, owners)
+        if found.study != self._study:
+            raise Refused(f"the study {found.study} has changed {self._name} and not restored it")
+        others = foreign(live, found)
+        if others:
+            message = f"{', '.join(others)} changed by somebody else since the study wrote it"
+            raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, message))
+        return found
+
+    async def _facts(self, ready: Ready) -> EngineFacts:
+        log = await self._client.log(self._namespace, ready.pod.name, self._container.name)
+        serving = Serving(ready.base, self._api_key)
+        try:
+            return self._engine.facts(log, await serving.text("/metrics"))
+        finally:
+            await serving.close()
+
+    def _fail_unless_applied(self, candidate: Candidate, facts: EngineFacts) -> None:
+        differing = self._engine.differs(candidate, facts)
+        if differing:
+            told = ", ".join(f"{name} is {is_!r}, not {asked!r}" for name, (asked, is_) in sorted(differing.items()))
+            raise TrialFailed(Failure(Cause.NOT_APPLIED, f"the engine runs with other settings: {told}"))
+
+    async def _look(self, written: Object, ready: Ready) -> Failure | None:
+        """One look for what stopped an engine that was ready; None where nothing shows."""
+        live = await self._client.find(DEPLOYMENTS, self._namespace, self._name)
+        fail_if_changed(written, live)
+        raw = await self._client.find(PODS, self._namespace, ready.pod.name)
+        if raw is None:
+            return Failure(Cause.EXTERNAL_CHANGE, f"the pod {ready.pod.name} was deleted")
+        pod = read_pod(raw, self._container.name)
+        if pod.crash is not None and pod.ends > ready.pod.ends:
+            log = await self._log(pod, previous=pod.log_is_previous)
+            return blame(self._engine, log or pod.crash.message, pod.crash, under_load=True)
+        failure = setup_failure(pod)
+        if failure is not None:
+            return failure
+        if pod.deleting:
+            return Failure(Cause.EXTERNAL_CHANGE, f"the pod {pod.name} is being deleted")
+        told = self._engine.diagnose(await self._log(pod), Exit(None), under_load=True)
+        return told if told.cause in _SPECIFIC else None
+
+    async def _log(self, pod: PodState, previous: bool = False) -> str:
+        return await self._client.log(self._namespace, pod.name, self._container.name, previous=previous, tail=1000)
+
+    async def _pod(self, deployment: Object) -> PodState | None:
+        """The pod that runs now, if any."""
+        for replicaset in await replicas.replicasets(self._client, deployment):
+            for pod in await replicas.pods(self._client, replicaset):
+                state = read_pod(pod, self._container.name)
+                if not state.deleting and state.ip:
+                    return state
+        return None
+
+    async def _ask(self, pod: PodState | None) -> tuple[str | None, bool]:
+        """What the running engine says: its version, and whether it runs on a CPU whatever its limits say."""
+        if pod is None:
+            return None, False
+        log = await self._client.log(self._namespace, pod.name, self._container.name)
+        version = await hardware.running_version(self._base(pod.ip)) if pod.ready else None
+        return version or self._engine.facts(log, "").version, _ON_CPU.search(log) is not None
+
+
+def ineffective(starts: Sequence[tuple[Candidate, EngineFacts]]) -> tuple[str, ...]:
+    """Knobs that the engine takes and that do nothing on it, shown by its own reports.
+
+    A memory share that leaves the KV cache's size to the token as it was is overridden by something else, as a cache of
+    fixed size is on CPUs.
+    """
+    knob, layout = "gpu_memory_utilization", ("kv_cache_dtype", "block_size", "tensor_parallel_size")
+    sizes: dict[tuple[object, ...], dict[object, int]] = {}
+    for candidate, facts in starts:
+        if facts.kv_cache_tokens is not None and knob in candidate:
+            key = tuple(candidate.get(name) for name in layout)
+            sizes.setdefault(key, {})[candidate[knob]] = facts.kv_cache_tokens
+    return (knob,) if any(len(seen) > 1 and len(set(seen.values())) == 1 for seen in sizes.values()) else ()

@@ -1,0 +1,84 @@
+"""Who else writes a Deployment: owners that would undo a trial, autoscalers that would scale it, package managers."""
+
+from __future__ import annotations
+
+from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.errors import Forbidden, NotFound
+from tuner.targets.kubernetes.fields import Object
+from tuner.targets.kubernetes.resources import HPAS, SCALED_OBJECTS, Resource
+
+_RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
+_EXPORT = "let the tuner measure a copy without that owner, or export the result and change the source"
+
+
+def writers(deployment: Object) -> tuple[list[str], list[str]]:
+    """Owners that would fight back (each with the way round), and notes on those that would not."""
+    metadata = deployment["metadata"]
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    managers = {entry.get("manager", "") for entry in metadata.get("managedFields") or []}
+    refusals = [
+        f"owned by {r['kind']} {r['name']}, which would undo the tuner's changes; {_EXPORT}"
+        for r in metadata.get("ownerReferences") or []
+        if r.get("controller")
+    ]
+    notes: list[str] = []
+    argo = "argocd.argoproj.io/tracking-id" in annotations or "argocd.argoproj.io/instance" in labels
+    if argo or any(manager.startswith("argocd-") for manager in managers):
+        refusals.append(f"synchronised by Argo CD, whose self-heal would undo the tuner's changes; {_EXPORT}")
+    if "helm.toolkit.fluxcd.io/name" in labels:
+        name = labels["helm.toolkit.fluxcd.io/name"]
+        refusals.append(f"released by Flux (HelmRelease {name}), which would undo the tuner's changes; {_EXPORT}")
+    if "kustomize.toolkit.fluxcd.io/name" in labels:
+        name = labels["kustomize.toolkit.fluxcd.io/name"]
+        if annotations.get(_RECONCILE) == "disabled":
+            notes.append(f"Flux (Kustomization {name}) is switched off for this object by its annotation {_RECONCILE}")
+        else:
+            refusals.append(
+                f"applied by Flux (Kustomization {name}), which would undo the tuner's changes; "
+                f"annotate it with {_RECONCILE}=disabled for the time of the study, or export the result"
+            )
+    reloader = [
+        key for key in annotations if key.startswith("reloader.stakater.com/") or ".reloader.stakater.com" in key
+    ]
+    if reloader:
+        refusals.append(
+            f"restarted by Reloader when a ConfigMap or Secret changes ({', '.join(sorted(reloader))}); "
+            "take the annotation off for the time of the study"
+        )
+    release = annotations.get("meta.helm.sh/release-name")
+    if release and "helm.toolkit.fluxcd.io/name" not in labels:
+        notes.append(
+            f"installed by Helm (release {release}): do not upgrade it during the study; values and field ownership "
+            "are given back at the end, so that the next upgrade finds what it left"
+        )
+    return refusals, notes
+
+
+async def scalers(client: Client, deployment: Object) -> tuple[list[str], list[str]]:
+    """Autoscalers of a Deployment as refusals, and notes on what could not be looked up."""
+    refusals: list[str] = []
+    notes: list[str] = []
+    for resource, kind in ((HPAS, "HorizontalPodAutoscaler"), (SCALED_OBJECTS, "KEDA ScaledObject")):
+        found, note = await _targeting(client, resource, deployment)
+        refusals += [
+            f"scaled by {kind} {name}, which would start copies or none while it is measured; pause or delete it first"
+            for name in found
+        ]
+        notes += [f"could not look for a {kind}: {note}"] if note else []
+    return refusals, notes
+
+
+async def _targeting(client: Client, resource: Resource, deployment: Object) -> tuple[list[str], str]:
+    name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
+    try:
+        items = await client.list(resource, namespace)
+    except NotFound:
+        return [], ""  # this cluster has no such kind
+    except Forbidden as error:
+        return [], str(error)
+    found = []
+    for item in items:
+        target = item["spec"].get("scaleTargetRef") or {}
+        if target.get("name") == name and target.get("kind", "Deployment") == "Deployment":
+            found.append(item["metadata"]["name"])
+    return found, ""

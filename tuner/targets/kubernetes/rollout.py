@@ -1,0 +1,259 @@
+"""One start followed from our patch to an engine that serves, or to the cause of its failure."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tuner.core.cause import Cause, Failure, TrialFailed
+from tuner.core.errors import Refused
+from tuner.engines.engine import Engine, Exit
+from tuner.targets.kubernetes import replicas
+from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.fields import Object
+from tuner.targets.kubernetes.pods import Ended, PodState, read_pod, setup_failure
+from tuner.targets.kubernetes.resources import DEPLOYMENTS
+from tuner.targets.kubernetes.serving import Serving
+from tuner.targets.target import Progress
+
+_POLL_S = 0.5
+# The scheduler may see a pod before the one that it replaces has given its GPU back.
+_UNSCHEDULABLE_GRACE_S = 3.0
+# A connection that no packet answers is given this long after the pod became ready.
+_NO_ROUTE_GRACE_S = 15.0
+# A log that stands still this long after naming a fatal error belongs to an engine that is dead inside its container.
+_SILENCE_S = 3.0
+_LOG_LINES = 1000
+# vLLM finds memory still taken by the engine before it: worth another start before the candidate is blamed.
+_NOT_YET_FREE = re.compile(r"Free memory on device .{0,80} on startup is less than desired")
+_FATAL = frozenset({Cause.BAD_FLAG, Cause.KV_CACHE_TOO_SMALL, Cause.GPU_OOM_AT_START})
+
+
+@dataclass(frozen=True)
+class Start:
+    """What was started: the object that our patch returned, the mark of this start, the engine's container."""
+
+    deployment: Object
+    mark: str
+    container: str
+    engine: Engine
+    #: Base URL of the engine by its pod's IP (a fixed one where the user gave an endpoint).
+    base: Callable[[str], str]
+    api_key: str | None = None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A started engine: its pod, where it serves, and as what."""
+
+    pod: PodState
+    base: str
+    model: str
+
+
+class Rollout:
+    """Follows one start. `check` is called at each look and raises where the study must stop (a lost lease)."""
+
+    def __init__(self, client: Client, start: Start, deadline_s: float, progress: Progress, check: Callable[[], None]):
+        self._client, self._start, self._check, self._progress = client, start, check, progress
+        self._deadline_s = deadline_s
+        self._namespace = start.deployment["metadata"]["namespace"]
+        self._name = start.deployment["metadata"]["name"]
+        self._began = time.monotonic()
+        self._outage_s = client.outage_s
+        self._since: dict[str, float] = {}
+        self._said = ""
+        self._serving: Serving | None = None
+        self._log = ""
+        self._problem = ""
+        self._forgiven = 0
+
+    async def wait(self) -> Ready:
+        """Until the engine serves. Raises TrialFailed with the cause within seconds of its evidence."""
+        try:
+            while True:
+                self._check()
+                ready = await self._look()
+                if ready is not None:
+                    return ready
+                await asyncio.sleep(_POLL_S)
+        finally:
+            if self._serving is not None:
+                await self._serving.close()
+
+    async def _look(self) -> Ready | None:
+        deployment = await self._client.find(DEPLOYMENTS, self._namespace, self._name)
+        fail_if_changed(self._start.deployment, deployment)
+        assert deployment is not None
+        self._fail_if_refused(deployment)
+        pod = await self._pod(deployment)
+        if pod is None:
+            self._say("waiting for the old pod to end")
+            self._fail_if_absent(deployment)
+            return None
+        self._since.setdefault("pod", time.monotonic())
+        await self._fail_if_broken(pod)
+        ready = await self._serves(pod) if pod.running and pod.ip else None
+        if ready is None:
+            self._say(self._phrase(pod))
+            await self._fail_if_dead_inside(pod)
+            await self._fail_if_late(pod)
+        return ready
+
+    async def _pod(self, deployment: Object) -> PodState | None:
+        for replicaset in await replicas.replicasets(self._client, deployment):
+            if replicas.start_of(replicaset) == self._start.mark:
+                found = [read_pod(p, self._start.container) for p in await replicas.pods(self._client, replicaset)]
+                found = [pod for pod in found if not pod.deleting]
+                return found[0] if found else None
+        return None
+
+    def _fail_if_refused(self, deployment: Object) -> None:
+        """Pods that the API server does not accept: quotas, policies, webhooks."""
+        for condition in deployment.get("status", {}).get("conditions") or []:
+            if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
+                message = condition.get("message", "")
+                cause = Cause.UNSCHEDULABLE if "exceeded quota" in message else Cause.IMAGE_OR_CONFIG
+                raise TrialFailed(Failure(cause, f"the pod was refused: {message}"))
+
+    def _fail_if_absent(self, deployment: Object) -> None:
+        grace = deployment["spec"]["template"]["spec"].get("terminationGracePeriodSeconds", 30)
+        if self._elapsed() > grace + 60.0 + self._deadline_s:
+            message = "no pod was made for the new settings: the old one did not end, or the controller does not act"
+            raise TrialFailed(Failure(Cause.UNKNOWN, message, str(deployment.get("status", {}).get("conditions"))))
+
+    async def _fail_if_broken(self, pod: PodState) -> None:
+        failure = setup_failure(pod)
+        if failure is not None:
+            raise TrialFailed(failure)
+        if not pod.unschedulable:
+            self._since.pop("unschedulable", None)
+        elif self._for("unschedulable") > _UNSCHEDULABLE_GRACE_S:
+            raise TrialFailed(Failure(Cause.UNSCHEDULABLE, pod.unschedulable))
+        if pod.crash is not None and pod.ends > self._forgiven:
+            await self._crashed(pod, pod.crash)
+
+    async def _crashed(self, pod: PodState, run: Ended) -> None:
+        log = await self._read_log(pod, previous=pod.log_is_previous) or run.message
+        if not self._forgiven and _NOT_YET_FREE.search(log):
+            # The kubelet starts it again by itself, after its own back-off.
+            self._forgiven = pod.ends
+            self._since["pod"] = time.monotonic()
+            self._say("GPU memory was not free yet; started again")
+            return
+        raise TrialFailed(blame(self._start.engine, log, run, under_load=False))
+
+    async def _serves(self, pod: PodState) -> Ready | None:
+        """Ready where the pod is and the engine answers, to its last consequence."""
+        base = self._start.base(pod.ip)
+        if self._serving is None or self._serving.base != base:
+            if self._serving is not None:
+                await self._serving.close()
+            self._serving = Serving(base, self._start.api_key)
+        health = await self._serving.health()
+        if not health.ok:
+            self._problem = f"/health: {health.problem}"
+            if not (health.unroutable and pod.ready):
+                self._since.pop("no route", None)
+            elif self._for("no route") > _NO_ROUTE_GRACE_S:
+                raise Refused(
+                    f"the pod is ready, but there is no route from here to {base}: run the tuner inside the cluster, "
+                    "or give a URL that leads to the engine with --endpoint"
+                )
+            return None
+        if not pod.ready:
+            self._problem = "the engine answers, but its readinessProbe does not succeed"
+            return None
+        self._say("engine answers; first completion")
+        model = await self._serving.model()
+        if model is None:
+            self._problem = "/v1/models names no model"
+            return None
+        self._problem = await self._serving.complete(model) or ""
+        return None if self._problem else Ready(pod, base, model)
+
+    async def _fail_if_dead_inside(self, pod: PodState) -> None:
+        """A wrapper can outlive its engine: then the pod looks fine, and only the log says what happened."""
+        if not pod.running or self._for("log") < 2.0:
+            return
+        self._since["log"] = time.monotonic()
+        log = await self._read_log(pod)
+        if log != self._log:
+            self._log = log
+            self._since["silence"] = time.monotonic()
+        elif log and self._for("silence") > _SILENCE_S:
+            failure = self._start.engine.diagnose(log, Exit(None), under_load=False)
+            if failure.cause in _FATAL:
+                raise TrialFailed(failure)
+
+    async def _fail_if_late(self, pod: PodState) -> None:
+        if time.monotonic() - self._since["pod"] - self._outages() <= self._deadline_s:
+            return
+        log = await self._read_log(pod)
+        failure = self._start.engine.diagnose(log, Exit(None), under_load=False) if log else None
+        if failure is not None and failure.cause in _FATAL:
+            raise TrialFailed(failure)
+        where = self._problem or self._phrase(pod)
+        last = self._start.engine.redact("\n".join(log.splitlines()[-20:]))
+        raise TrialFailed(Failure(Cause.SLOW_START, f"not serving after {self._deadline_s:.0f} s ({where})", last))
+
+    async def _read_log(self, pod: PodState, previous: bool = False) -> str:
+        return await self._client.log(
+            self._namespace, pod.name, self._start.container, previous=previous, tail=_LOG_LINES
+        )
+
+    def _phrase(self, pod: PodState) -> str:
+        return pod.phrase if not pod.running or not self._problem.startswith("the engine") else self._problem
+
+    def _say(self, phrase: str) -> None:
+        if phrase != self._said:
+            self._said = phrase
+            self._progress(phrase)
+
+    def _for(self, state: str) -> float:
+        """Seconds since `state` was first asked about."""
+        return time.monotonic() - self._since.setdefault(state, time.monotonic())
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began - self._outages()
+
+    def _outages(self) -> float:
+        return self._client.outage_s - self._outage_s
+
+
+def fail_if_changed(ours: Object, live: Object | None) -> None:
+    """Raise TrialFailed where somebody else changed what runs since our patch returned `ours`; `live` None: deleted."""
+    if live is None or live["metadata"]["uid"] != ours["metadata"]["uid"]:
+        raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, "the Deployment was deleted during the trial"))
+    if live["metadata"]["generation"] == ours["metadata"]["generation"]:
+        return
+    changed = [key for key in ("template", "strategy", "replicas", "paused") if _part(live, key) != _part(ours, key)]
+    if changed:
+        writers = ", ".join(sorted(_writers(ours, live))) or "unknown"
+        parts = ", ".join(f"spec.{key}" for key in changed)
+        raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, f"{parts} changed during the trial (by: {writers})"))
+
+
+def blame(engine: Engine, log: str, run: Ended, under_load: bool) -> Failure:
+    """The cause of a run's end. The platform's word on memory counts more than a log that was cut off."""
+    failure = engine.diagnose(log, run.exit, under_load)
+    if run.reason != "OOMKilled" or failure.cause is Cause.HOST_OOM:
+        return failure
+    evidence = failure.evidence or engine.redact("\n".join(log.splitlines()[-20:]))
+    return Failure(Cause.HOST_OOM, f"killed for using more memory than the container's limit ({run})", evidence)
+
+
+def _part(deployment: Object, key: str) -> object:
+    return deployment["spec"].get(key)
+
+
+def _writers(ours: Object, live: Object) -> set[str]:
+    before = {(e.get("manager"), e.get("time")) for e in ours["metadata"].get("managedFields") or []}
+    return {
+        str(e.get("manager"))
+        for e in live["metadata"].get("managedFields") or []
+        if (e.get("manager"), e.get("time")) not in before and "subresource" not in e
+    }
