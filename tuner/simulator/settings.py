@@ -16,12 +16,7 @@ DEFAULT_VERSION = "0.32.0"
 
 KV_CACHE_DTYPES = ("auto", *KV_BYTES)
 SPECULATIVE_METHODS = ("ngram", "suffix", "eagle", "eagle3", "mtp", "draft_model", "medusa")
-_ONLY_WHEN_SET = (
-    "speculative_method",
-    "num_speculative_tokens",
-    "kv_cache_memory_bytes",
-    "num_gpu_blocks_override",
-)
+_ONLY_WHEN_SET = ("num_speculative_tokens", "kv_cache_memory_bytes", "num_gpu_blocks_override")
 _OFF = ("", "off", "none", "None")
 
 
@@ -51,9 +46,10 @@ class Settings:
         return 1 + self.num_speculative_tokens
 
     def as_values(self) -> dict[str, Value]:
-        """By knob name, as an engine reports them; speculation and overrides only where they are on."""
+        """By knob name, as an engine reports them; overrides and the number of drafts only where they are on."""
         hidden = {"version"} | {name for name in _ONLY_WHEN_SET if not getattr(self, name)}
-        return {item.name: getattr(self, item.name) for item in fields(self) if item.name not in hidden}
+        values = {item.name: getattr(self, item.name) for item in fields(self) if item.name not in hidden}
+        return {**values, "speculative_method": self.speculative_method or "off"}
 
 
 def version_tuple(version: str | None) -> tuple[int, int]:

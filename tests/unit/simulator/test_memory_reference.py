@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tuner.core.cause import Cause
 from tuner.core.hardware import EngineFacts, Gpu, Model
 from tuner.simulator.catalogue import MODELS
 from tuner.simulator.memory import MemoryPlan, calibrate, constants_for, plan
