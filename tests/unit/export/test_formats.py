@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tuner.core.errors import InvalidInput, Refused
+from tuner.core.knob import Candidate
+from tuner.engines import engine_named
+from tuner.export import FORMATS, Result
+from tuner.export.document import dump
+from tuner.podspec import edit, find_engine
+
+VLLM = engine_named("vllm")
+ARGS = ["--model=m/x", "--port", "8000", "--enforce-eager", "--max-num-seqs=$(N)", "--gpu-memory-utilization=0.9"]
+WINNER = Candidate.of(
+    max_num_batched_tokens=4096, enable_prefix_caching=False, speculative_method="ngram", num_speculative_tokens=3
+)
+
+
+def live(args: list[str] | None = None, **container: Any) -> dict[str, Any]:
+    """A Deployment as the API server gives it."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": "llm",
+            "namespace": "serving",
+            "uid": "8f0f",
+            "resourceVersion": "812",
+            "generation": 7,
+            "creationTimestamp": "2026-11-20T10:00:00Z",
+            "labels": {"app": "llm", "on": "yes"},
+            "annotations": {
+                "deployment.kubernetes.io/revision": "7",
+                "kubectl.kubernetes.io/last-applied-configuration": "{}",
+                "tuner.dev/original": "{}",
+                "team": "1e3",
+            },
+            "managedFields": [{"manager": "kubectl"}],
+        },
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": {"app": "llm"}},
+            "template": {
+                "metadata": {
+                    "creationTimestamp": None,
+                    "labels": {"app": "llm"},
+                    "annotations": {"tuner.dev/start": "3"},
+                },
+                "spec": {
+                    "containers": [
+                        {"name": "proxy", "image": "envoy:1", "args": ["--x=1"]},
+                        {
+                            "name": "engine",
+                            "image": "vllm/vllm-openai:v0.32.0",
+                            "args": ARGS if args is None else args,
+                            "env": [{"name": "N", "value": "64"}],
+                            **container,
+                        },
+                    ]
+                },
+            },
+        },
+        "status": {"replicas": 1},
+    }
+
+
+def result(deployment: dict[str, Any], winner: Candidate = WINNER, **fields: Any) -> Result:
+    syntax = VLLM.syntax(None)
+    template = deployment["spec"]["template"]
+    found = find_engine(template, VLLM.owns, syntax)
+    baseline, fixed = VLLM.read(found.readable)
+    edits = VLLM.spell(winner, baseline, fixed=fixed)
+    container = next(entry for entry in template["spec"]["containers"] if entry["name"] == found.name)
+    return Result(
+        study="s1",
+        date="2026-11-22",
+        gain="better by 12.0% [+8.1%, +15.9%]\noutput-tokens/s",
+        engine="vllm",
+        namespace="serving",
+        deployment="llm",
+        container=found.name,
+        original={name: container.get(name) for name in ("command", "args")},
+        changed=edit(container, syntax, edits),
+        edits=edits,
+        live=deployment,
+        **fields,
+    )
+
+
+SPECULATION = '--speculative-config={"method":"ngram","num_speculative_tokens":3,'
+NEW = ["--model=m/x", "--port", "8000", "--enforce-eager", "--max-num-seqs=$(N)"]
+
+
+def test_a_strategic_merge_patch_holds_the_changed_list_by_container_name_and_nothing_else() -> None:
+    content = yaml.safe_load(FORMATS["strategic-merge"](result(live())))
+    (container,) = content["spec"]["template"]["spec"]["containers"]
+    assert set(container) == {"name", "args"}
+    assert container["name"] == "engine"
+    assert container["args"][:5] == NEW
+    assert container["args"][5:7] == ["--no-enable-prefix-caching", "--max-num-batched-tokens=4096"]
+    assert container["args"][7].startswith(SPECULATION)
+    assert len(container["args"]) == 8
+
+
+def test_the_header_says_where_it_comes_from_what_changed_and_how_to_use_it() -> None:
+    text = FORMATS["strategic-merge"](result(live()))
+    header = [line[2:] for line in text.splitlines() if line.startswith("#")]
+    assert header[0] == "Written by tuner on 2026-11-22, from study s1."
+    assert "Result: better by 12.0% [+8.1%, +15.9%]" in header
+    assert "Changed: --max-num-batched-tokens=4096" in header
+    assert "Changed: without --gpu-memory-utilization" in header
+    assert "Apply it with: kubectl patch deployment llm -n serving --patch-file FILE" in header
+
+
+def test_nothing_changed_is_an_empty_patch() -> None:
+    deployment = live(args=["--port=1"])
+    same = result(deployment, Candidate.of())
+    assert yaml.safe_load(FORMATS["strategic-merge"](same)) == {}
+    assert "# Changed: nothing\n" in FORMATS["strategic-merge"](same)
+    assert yaml.safe_load(FORMATS["flags"](same)) is None
+
+
+def test_limits_change_with_the_flags_where_asked_for() -> None:
+    changed = replace(result(live()), resources={"limits": {"nvidia.com/gpu": "2"}})
+    (container,) = yaml.safe_load(FORMATS["strategic-merge"](changed))["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
+    manifest = yaml.safe_load(FORMATS["yaml"](changed))
+    assert manifest["spec"]["template"]["spec"]["containers"][1]["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
+
+
+def test_flags_are_one_line_that_a_shell_takes_apart_as_meant() -> None:
+    text = FORMATS["flags"](result(live()))
+    (line,) = [line for line in text.splitlines() if not line.startswith("#")]
+    words = shlex.split(line)
+    assert words[:2] == ["--no-enable-prefix-caching", "--max-num-batched-tokens=4096"]
+    assert words[2].startswith(SPECULATION)
+    assert "# Changed: without --gpu-memory-utilization" in text
+
+
+def test_the_whole_deployment_is_what_the_user_wrote_with_the_winner_in_it() -> None:
+    before = live()
+    manifest = yaml.safe_load(FORMATS["yaml"](result(before)))
+    assert list(manifest) == ["apiVersion", "kind", "metadata", "spec"]
+    assert manifest["metadata"] == {
+        "name": "llm",
+        "namespace": "serving",
+        "labels": {"app": "llm", "on": "yes"},
+        "annotations": {"team": "1e3"},
+    }
+    assert manifest["spec"]["template"]["metadata"] == {"labels": {"app": "llm"}}
+    proxy, engine = manifest["spec"]["template"]["spec"]["containers"]
+    assert proxy == before["spec"]["template"]["spec"]["containers"][0]
+    assert engine["args"][:5] == NEW
+    assert {**engine, "args": ARGS} == before["spec"]["template"]["spec"]["containers"][1]
+    assert before == live()
+
+
+def test_the_whole_deployment_is_refused_where_it_would_carry_a_secret() -> None:
+    secret = live(env=[{"name": "HF_TOKEN", "value": "hf_abcdefghijklmnop"}, {"name": "N", "value": "1"}])
+    with pytest.raises(Refused, match=r"HF_TOKEN \(container engine\)") as caught:
+        FORMATS["yaml"](result(secret))
+    assert "hf_abc" not in str(caught.value)
+    assert "hf_abc" not in FORMATS["strategic-merge"](result(secret))
+
+
+def test_a_patch_that_carries_a_secret_argument_says_so() -> None:
+    warned = FORMATS["strategic-merge"](result(live(args=["--api-key", "my-secret-key", "--port=1"])))
+    assert "looks like a secret" in warned
+    assert "my-secret-key" not in "".join(line for line in warned.splitlines() if line.startswith("#"))
+    assert "my-secret-key" not in FORMATS["flags"](result(live(args=["--api-key", "my-secret-key"])))
+    assert "looks like a secret" not in FORMATS["strategic-merge"](result(live()))
+
+
+def test_a_whole_deployment_needs_the_live_one_and_its_container() -> None:
+    with pytest.raises(InvalidInput, match="strategic-merge"):
+        FORMATS["yaml"](replace(result(live()), live=None))
+    with pytest.raises(InvalidInput, match="no container 'gone'"):
+        FORMATS["yaml"](replace(result(live()), container="gone"))
+
+
+TEXT = st.one_of(
+    st.sampled_from(
+        [
+            "on",
+            "No",
+            "y",
+            "~",
+            "null",
+            "1_000",
+            "12:30",
+            "0x1F",
+            "0o7",
+            "010",
+            "1e3",
+            ".5",
+            "-1",
+            "",
+            " ",
+            "a: b",
+            "#x",
+            "--x=#y",
+            "--a={\"b\": 'c'}",
+            "a #b",
+            "- x",
+            "&a",
+            "*a",
+            "!t",
+            "%d",
+            "@x",
+            "`",
+            "é",
+            "a\nb\n",
+            "a\n b",
+            "x" * 300,
+        ]
+    ),
+    st.text(max_size=12),
+)
+
+
+@given(st.dictionaries(TEXT, st.lists(TEXT, max_size=4), max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_text_stays_text_under_the_yaml_that_kubernetes_reads(content: dict[str, list[str]]) -> None:
+    assert yaml.safe_load(dump(content)) == content
