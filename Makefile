@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lock clean
+.PHONY: help demo test e2e lint lock clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: $(VENV)/.runtime ## run a whole study on the embedded simulated target, th
 
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+e2e: $(VENV)/.dev ## run the end-to-end tests on a real cluster (tests/e2e/conftest.py says which)
+	$(BIN)/python -m pytest tests/e2e
 
 lint: $(VENV)/.dev ## check style, types and the direction of imports
 	$(BIN)/ruff check .
