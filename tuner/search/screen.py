@@ -116,14 +116,15 @@ class Screen:
         return resolve(values, self.fixed, self.model, self.gpu, self.gpu_count, self.version)
 
     def _planned(self, candidate: Candidate, values: Mapping[str, Value]) -> Failure | None:
-        if self._proven(values, _GPU) and self._proven(values, _KV):
-            return None
         try:
             self._settings(candidate)
         except TrialFailed as refused:
             return _expected(refused.failure)
         expected = self.expect(candidate)
         if expected is None or expected.refusal is None or not expected.certain:
+            return None
+        greed = _GREED.get(expected.refusal.cause)
+        if greed is not None and self._proven(values, greed):
             return None
         return _expected(expected.refusal)
 

@@ -2,7 +2,7 @@
 
 Optuna's tables are the sampler's memory and ours are the truth: every method is short, holds no transaction open and
 may be repeated after a crash. What TPE takes for better is what the judge takes for better: feasible trials by value,
-then all others by the sum of their positive violations (Optuna 5, `_split_trials`); a property test holds them together.
+then all others by the sum of their positive violations (Optuna 5, `_split_trials`), which a property test holds on to.
 """
 
 from __future__ import annotations
