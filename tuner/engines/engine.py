@@ -27,6 +27,7 @@ class FlagAdvice:
     flag: str
     problem: str
     instead: str | None = None
+    later: bool = False  # this version takes it as written; newer ones do not
 
 
 class Engine(Protocol):

@@ -45,7 +45,7 @@ def _of_use(use: FlagUse, uses: Sequence[FlagUse], version: str | None) -> Itera
         return
     if name in DEPRECATED:
         gone, why = DEPRECATED[name]
-        yield FlagAdvice(use.text, f"{why}, and vLLM {gone} no longer knows it", "leave it out")
+        yield FlagAdvice(use.text, f"{why}, and vLLM {gone} no longer knows it", "leave it out", later=True)
     now, since = version_of(version), _SINCE.get(option.name)
     if now is not None and since is not None and now < since:
         yield FlagAdvice(use.text, f"vLLM {_said(version)} does not know it yet (new in {'.'.join(map(str, since))})")
@@ -69,7 +69,7 @@ def _of_past(entry: Past, use: FlagUse, uses: Sequence[FlagUse], version: str | 
             problem = f"vLLM {_said(version)} has no --{entry.option.name} ({when}) and takes it for --{shadow}"
     else:
         problem = f"vLLM {_said(version)} takes it, current versions do not ({when})"
-    return FlagAdvice(use.text, f"{problem}: {entry.why}", instead)
+    return FlagAdvice(use.text, f"{problem}: {entry.why}", instead, later=not entry.gone(version))
 
 
 @cache
