@@ -45,7 +45,7 @@ def diagnose(log: str, exit_: Exit, under_load: bool) -> Failure:
         match = signature.pattern.search(text)
         if match is not None:
             return _failure(signature.find(match, text), text, match.start(), under_load)
-    return _killed(text, exit_, under_load) or _other(log, text, exit_, under_load)
+    return _killed(log, text, exit_, under_load) or _other(log, text, exit_, under_load)
 
 
 def _errors(log: str) -> str:
@@ -68,7 +68,7 @@ def _failure(finding: Finding, text: str, position: int, under_load: bool) -> Fa
     )
 
 
-def _killed(text: str, exit_: Exit, under_load: bool) -> Failure | None:
+def _killed(log: str, text: str, exit_: Exit, under_load: bool) -> Failure | None:
     """Killed without a word of its own: only the survivors' obituaries tell."""
     killed = re.search(r"Failed core proc\(s\): \{[^}\n]{0,200}: -9\b.*$", text, re.MULTILINE)
     if killed:
@@ -82,7 +82,7 @@ def _killed(text: str, exit_: Exit, under_load: bool) -> Failure | None:
         )
         return Failure(crash, redact(message), _around(text, died.start()))
     if exit_.code in (137, -9) and _first_exception(text) is None:
-        return Failure(crash, "the container was killed (SIGKILL), not for its memory limit", _tail(text))
+        return Failure(crash, "the container was killed (SIGKILL), not for its memory limit", _tail(log))
     return None
 
 
@@ -95,8 +95,8 @@ def _other(log: str, text: str, exit_: Exit, under_load: bool) -> Failure:
     if gone:
         return Failure(crash, "the engine process died while the server ran", _around(text, gone.start()))
     if under_load or (exit_.code not in (0, None)):
-        return Failure(crash, f"the engine ended with exit code {exit_.code} and left no reason", _tail(text))
-    return Failure(Cause.UNKNOWN, f"no known cause in the log (exit code {exit_.code}{_said(exit_)})", _tail(text))
+        return Failure(crash, f"the engine ended with exit code {exit_.code} and left no reason", _tail(log))
+    return Failure(Cause.UNKNOWN, f"no known cause in the log (exit code {exit_.code}{_said(exit_)})", _tail(log))
 
 
 def _said(exit_: Exit) -> str:

@@ -82,7 +82,7 @@ def spell(
         elif name not in baseline or candidate[name] != baseline[name]:
             edits.append(FlagEdit(_option(name).spec, _text(_option(name), candidate[name])))
     if not speculation.same(candidate, baseline):
-        edits += speculation.edits(candidate, fixed or {}, version)
+        edits += speculation.edits(candidate, baseline, fixed or {}, version)
     return edits
 
 

@@ -117,15 +117,17 @@ def same(one: Mapping[str, Value], other: Mapping[str, Value]) -> bool:
     ]
 
 
-def edits(knobs: Mapping[str, Value], fixed: Mapping[str, Value], version: str | None) -> list[FlagEdit]:
-    """The edits that make a command line ask for `knobs`, whichever spelling it had before.
+def edits(
+    knobs: Mapping[str, Value], before: Mapping[str, Value], fixed: Mapping[str, Value], version: str | None
+) -> list[FlagEdit]:
+    """The edits that make a command line that asked for `before` ask for `knobs`, whichever its spelling.
 
     `fixed` are the planning settings read from it (a draft model stays the one it was). Raises InvalidInput where the
     method needs a draft model and none is known.
     """
     if off(knobs):
         return [FlagEdit(flag, None) for flag in _all_flags()]
-    values = _values(knobs, fixed)
+    values = _values(knobs, before, fixed)
     now = version_of(version)
     if now is not None and now < SPECULATIVE_CONFIG_SINCE:
         return _old_edits(values)
@@ -139,14 +141,14 @@ def _all_flags() -> tuple[FlagSpec, ...]:
     return tuple(option.spec for option in known)
 
 
-def _values(knobs: Mapping[str, Value], fixed: Mapping[str, Value]) -> dict[str, object]:
+def _values(knobs: Mapping[str, Value], before: Mapping[str, Value], fixed: Mapping[str, Value]) -> dict[str, object]:
     method = str(knobs[METHOD])
     rest: dict[str, object] = json.loads(str(fixed.get(REST, "{}")))
     # What was there belongs to the method that was there: lookup lengths to n-gram, a model to everything else.
     if method == "ngram":
         rest = {key: value for key, value in rest.items() if key not in ("model", "quantization")}
-        if not rest.keys() & _NGRAM.keys():
-            rest |= _NGRAM
+        if before.get(METHOD) != "ngram":
+            rest = _NGRAM | rest
     else:
         rest = {key: value for key, value in rest.items() if key not in _NGRAM}
     if method in _NEED_MODEL and "model" not in rest:
