@@ -1,0 +1,183 @@
+"""Tests of SLOs: PASS and FAIL are statements that are wrong in at most 5 % of levels, else the answer is UNCERTAIN.
+
+`ttft p95 <= 500ms` says that at most 5 % of the requests exceed 500 ms, so the share of exceedances is tested against
+5 %, by exact (Clopper-Pearson) one-sided bounds. Neighbouring requests meet the same queue and the same engine step,
+and are alike: the sample counts as the effective number of independent observations, n / deff. The design effect deff
+is estimated by batch means over time (at least 10 batches of whole requests, so that the gaps of one request stay
+together), with the small-sample correction of Korn & Graubard (1998); it is at least 1, and for ITL at least the mean
+concurrency, because one slow step delays all streams that run, at once.
+
+An SLO on a mean is tested by a t-interval on batch means.
+
+An SLO that is so strict that no sample the level can hold would prove it (`max`, or an error rate of 0.1 % in 400
+requests) holds as far as anyone can see while nothing at all exceeds it; what was proven is told by `SloTest.high`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.core.measurement import Answer, SloTest
+from tuner.core.slo import Metric, Slo
+from tuner.probe.confidence import least_count, lower_share, t_quantile, upper_share
+from tuner.probe.observations import Observations
+from tuner.probe.spending import ALPHA
+
+_BATCHES = 10
+_MOST_BATCHES = 20
+# Below this many observations "nothing exceeded the bound" says too little to go on with.
+_LEAST_SEEN = 20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A share of exceedances as an effective binomial sample."""
+
+    exceeding: float
+    count: float
+
+    def with_undecided(self, share: float) -> Sample:
+        """As if a further `share` of the sample (undecided requests) exceeded the bound."""
+        extra = self.count * share
+        return Sample(self.exceeding + extra, self.count + extra)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a level is: what may be spent at this look, how much more could come, and how loaded the engine was.
+
+    `growth` is the planned number of measured requests over those seen so far, at least 1.
+    """
+
+    pass_alpha: float
+    fail_alpha: float
+    last_pass_alpha: float
+    growth: float = 1.0
+    concurrency: float = 1.0
+
+
+def answer_of(slo: Slo, seen: Observations, stage: Stage) -> SloTest:
+    """Test one SLO at one look."""
+    if seen.count == 0:
+        return SloTest(str(slo), Answer.UNCERTAIN, None, 1.0)
+    if slo.allowed_share is None:
+        return _test_mean(slo, seen, stage)
+    return _test_share(slo, slo.allowed_share, seen, stage)
+
+
+def hopeless(slo: Slo, seen: Observations, stage: Stage) -> bool:
+    """Whether the SLO can't pass any more at the end of the level, even if nothing further exceeds its bound."""
+    share = slo.allowed_share
+    if share is None or seen.count == 0:
+        return False
+    floor = _least_effect(slo, stage)
+    exceeding, final = seen.exceeding.sum() / floor, seen.count * stage.growth / floor
+    if not _provable(share, final, stage):
+        return bool(seen.exceeding.sum() > 0)
+    return upper_share(exceeding, final, stage.last_pass_alpha) > share
+
+
+def _test_share(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> SloTest:
+    floor = _least_effect(slo, stage)
+    exceeding = seen.exceeding.sum()
+    sample = Sample(exceeding / floor, seen.count / floor)
+    corrected = effective_sample(seen, floor, stage.pass_alpha or ALPHA)
+    doubtful = corrected.with_undecided(seen.undecided / seen.requests)
+    answer = Answer.UNCERTAIN
+    if lower_share(corrected.exceeding, corrected.count, stage.fail_alpha) > allowed:
+        answer = Answer.FAIL
+    elif _provable(allowed, sample.count * stage.growth, stage):
+        if stage.pass_alpha > 0 and upper_share(doubtful.exceeding, doubtful.count, stage.pass_alpha) <= allowed:
+            answer = Answer.PASS
+    elif exceeding == 0 and seen.undecided == 0 and seen.count >= _LEAST_SEEN:
+        answer = Answer.PASS
+    observed = _observed(slo, seen)
+    return SloTest(
+        str(slo),
+        answer,
+        observed,
+        _violation(observed, slo.bound),
+        int(exceeding),
+        seen.count,
+        lower_share(corrected.exceeding, corrected.count, ALPHA),
+        upper_share(corrected.exceeding, corrected.count, ALPHA),
+    )
+
+
+def _test_mean(slo: Slo, seen: Observations, stage: Stage) -> SloTest:
+    mean = float(seen.sums.sum() / seen.count)
+    exceeding = int(seen.exceeding.sum())
+    batches = _batches(seen.requests)
+    if batches < _BATCHES:
+        return SloTest(str(slo), Answer.UNCERTAIN, mean, _violation(mean, slo.bound), exceeding, seen.count)
+    error = math.sqrt(_ratio_variance(seen.sums, seen.counts, batches))
+
+    def margin(alpha: float) -> float:
+        return t_quantile(1 - alpha, batches - 1) * error if alpha > 0 else math.inf
+
+    answer = Answer.UNCERTAIN
+    if mean - margin(stage.fail_alpha) > slo.bound:
+        answer = Answer.FAIL
+    elif mean + margin(stage.pass_alpha) <= slo.bound and seen.undecided == 0:
+        answer = Answer.PASS
+    low, high = mean - margin(ALPHA), mean + margin(ALPHA)
+    return SloTest(str(slo), answer, mean, _violation(mean, slo.bound), exceeding, seen.count, low, high)
+
+
+def effective_sample(seen: Observations, least_effect: float, alpha: float) -> Sample:
+    """Exceedances and observations, divided by the design effect of batches in time."""
+    count, exceeding = seen.counts.sum(), seen.exceeding.sum()
+    share = exceeding / count
+    batches = _batches(seen.requests)
+    effect = least_effect
+    if batches >= _BATCHES and 0 < share < 1:
+        binomial = share * (1 - share) / count
+        estimated = _ratio_variance(seen.exceeding, seen.counts, batches) / binomial
+        if estimated > least_effect:
+            # An effect estimated from few batches may be far too small by luck.
+            normal, student = t_quantile(1 - alpha, 1e6), t_quantile(1 - alpha, batches - 1)
+            effect = estimated * (student / normal) ** 2
+    return Sample(float(exceeding / effect), float(count / effect))
+
+
+def _ratio_variance(
+    sums: np.ndarray[tuple[int], np.dtype[np.float64]],
+    counts: np.ndarray[tuple[int], np.dtype[np.float64]],
+    batches: int,
+) -> float:
+    """Variance of sum(sums) / sum(counts) by linearisation over batches of successive requests (Cochran 1977, 6.4)."""
+    edges = np.linspace(0, len(counts), batches + 1).round().astype(int)[:-1]
+    batch_sums, batch_counts = np.add.reduceat(sums, edges), np.add.reduceat(counts, edges)
+    ratio = sums.sum() / counts.sum()
+    residuals = batch_sums - ratio * batch_counts
+    return float(batches / (batches - 1) * (residuals**2).sum() / counts.sum() ** 2)
+
+
+def _batches(requests: int) -> int:
+    """Batches for so many requests: as few and long as allowed, 0 where there are too few requests."""
+    return 0 if requests < 2 * _BATCHES else min(_MOST_BATCHES, max(_BATCHES, requests // 20))
+
+
+def _least_effect(slo: Slo, stage: Stage) -> float:
+    return max(1.0, stage.concurrency) if slo.metric is Metric.ITL else 1.0
+
+
+def _provable(allowed: float, final_count: float, stage: Stage) -> bool:
+    return allowed > 0 and final_count >= least_count(allowed, stage.last_pass_alpha)
+
+
+def _observed(slo: Slo, seen: Observations) -> float:
+    if slo.metric is Metric.ERROR_RATE:
+        return float(seen.exceeding.sum() / seen.count)
+    if slo.statistic == "max":
+        return float(seen.values.max())
+    return float(np.percentile(seen.values, int(slo.statistic[1:])))
+
+
+def _violation(observed: float, bound: float) -> float:
+    if bound > 0:
+        return (observed - bound) / bound
+    return 1.0 if observed > 0 else 0.0

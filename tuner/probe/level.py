@@ -1,0 +1,189 @@
+"""One level: how long it may be, when it is certain, and what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from tuner.core.measurement import Answer, Level, SloTest
+from tuner.core.request import LevelPlan, LevelRecords, PlannedRequest, RequestRecord
+from tuner.core.slo import Metric, Slo
+from tuner.core.workload import Load
+from tuner.probe.answers import Stage, answer_of, hopeless
+from tuner.probe.confidence import least_count, t_quantile
+from tuner.probe.job import Limits
+from tuner.probe.observations import cohort, observe
+from tuner.probe.overload import falls_behind
+from tuner.probe.spending import ALPHA, Look, Looks
+from tuner.probe.statistics import errors_of, measured, rates_of, statistics_of
+
+# Enough requests to tell a p95 from its bound near the boundary: 20 expected exceedances.
+_EXPECTED_EXCEEDANCES = 20
+_LEAST_REQUESTS = 60
+_COMMON_REQUESTS = 200
+# An SLO stricter than 1 % can't be proven in a level of affordable length; it is watched (see `answers`).
+_STRICTEST = 0.01
+_LEAST_WARMUP, _MOST_WARMUP = 5, 100
+_LEAST_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much one level may send: `warmup` requests first, then at most `count` measured ones."""
+
+    warmup: int
+    count: int
+    timeout_s: float
+    max_s: float
+
+    @property
+    def requests(self) -> int:
+        """All requests of the level."""
+        return self.warmup + self.count
+
+
+def size_of(load: Load, slos: Sequence[Slo], limits: Limits, e2e_s: float) -> Size:
+    """Size a level for certain answers within the limits; `e2e_s` is the e2e latency of an unloaded engine, roughly.
+
+    The warm-up lasts for about one e2e latency: until then the engine fills.
+    """
+    least = max((_least(slo) for slo in slos), default=_LEAST_REQUESTS)
+    wanted = max((_wanted(slo) for slo in slos), default=_COMMON_REQUESTS)
+    latency = max([e2e_s, *(slo.bound for slo in slos if slo.metric in (Metric.TTFT, Metric.E2E))])
+    timeout_s = max(_LEAST_TIMEOUT_S, 4 * latency)
+    if load.rate is not None:
+        within = int(load.rate * limits.level_s)
+        count = max(least, min(wanted, limits.level_requests, within))
+        warmup = _clamp(math.ceil(load.rate * e2e_s), _LEAST_WARMUP, _MOST_WARMUP)
+        return Size(warmup, count, timeout_s, (warmup + count) / load.rate + max(2 * latency, 5.0))
+    assert load.concurrency is not None
+    count = max(least, min(max(wanted, 10 * load.concurrency), limits.level_requests))
+    warmup = max(_LEAST_WARMUP, load.concurrency)
+    return Size(warmup, count, timeout_s, max(limits.level_s, 10 * e2e_s))
+
+
+def _least(slo: Slo) -> int:
+    share = slo.allowed_share
+    if share is None or share < _STRICTEST or slo.metric is Metric.ITL:
+        return _LEAST_REQUESTS
+    return max(_LEAST_REQUESTS, least_count(share, ALPHA / 2))
+
+
+def _wanted(slo: Slo) -> int:
+    share = slo.allowed_share
+    if share is None or share < _STRICTEST or slo.metric is Metric.ITL:
+        return _COMMON_REQUESTS
+    return max(_COMMON_REQUESTS // 2, round(_EXPECTED_EXCEEDANCES / share))
+
+
+def _clamp(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))
+
+
+@dataclass
+class LevelTest:
+    """Watches one level: decides at each planned look whether it goes on, and says at the end what it came to.
+
+    `precision` makes a level go on, though its SLOs are certain, until its throughput is known to that relative half
+    width of a 95 % interval (0: until every planned request has ended; None: certain SLOs are enough).
+    """
+
+    load: Load
+    slos: tuple[Slo, ...]
+    requests: tuple[PlannedRequest, ...]
+    size: Size
+    precision: float | None = None
+    looks: Looks = field(init=False)
+    _next: int = 0
+    _tests: tuple[SloTest, ...] = ()
+    _behind: bool = False
+    _stopped: bool = False
+
+    def __post_init__(self) -> None:
+        first_pass = max((_least(slo) for slo in self.slos), default=0)
+        self.looks = Looks.plan(self.size.count, first_pass)
+
+    def plan(self) -> LevelPlan:
+        """What the driver is asked to do."""
+        # A look at n measured requests needs the warm-up ended too, and about as many again still in flight.
+        counts = [self.size.warmup * 2 + look.count for look in self.looks.looks[:-1]]
+        looks = tuple(count for count in counts if count < self.size.requests)
+        return LevelPlan(self.load, self.requests, looks, self.size.timeout_s, self.size.max_s)
+
+    def stop(self, records: Sequence[RequestRecord]) -> bool:
+        """Whether the level may end at this look."""
+        look = self.looks.looks[self._next]
+        self._next += 1
+        seen = measured(cohort(self.requests, records), self.size.warmup)
+        self._evaluate(seen, look)
+        self._stopped = self._answer is Answer.FAIL or self._hopeless(seen, look) or self._certain(records)
+        return self._stopped
+
+    def level(self, found: LevelRecords) -> Level:
+        """The level as measured."""
+        if not self._stopped:
+            records = cohort(self.requests, found.records)
+            self._evaluate(measured(records, self.size.warmup), self.looks.last)
+        seen = measured(found.records, self.size.warmup)
+        rates = rates_of(found.records, self.size.warmup)
+        return Level(
+            load=self.load,
+            answer=self._answer,
+            tests=self._tests,
+            duration_s=found.duration_s,
+            requests=len(seen),
+            errors=errors_of(seen),
+            request_rate=rates.requests,
+            output_token_rate=rates.output_tokens,
+            total_token_rate=rates.total_tokens,
+            statistics=statistics_of(seen),
+            saturated=found.saturated,
+            foreign=found.engine_requests is not None and found.engine_requests > found.sent,
+            preemptions=found.preemptions,
+        )
+
+    @property
+    def _answer(self) -> Answer:
+        answers = {test.answer for test in self._tests}
+        if Answer.FAIL in answers or self._behind:
+            return Answer.FAIL
+        return Answer.UNCERTAIN if Answer.UNCERTAIN in answers else Answer.PASS
+
+    def _evaluate(self, seen: Sequence[RequestRecord], look: Look) -> None:
+        stage = self._stage(seen, look)
+        self._tests = tuple(answer_of(slo, observe(slo, seen, self.size.timeout_s), stage) for slo in self.slos)
+        self._behind = self.load.rate is not None and falls_behind(seen)
+
+    def _hopeless(self, seen: Sequence[RequestRecord], look: Look) -> bool:
+        stage = self._stage(seen, look)
+        return any(hopeless(slo, observe(slo, seen, self.size.timeout_s), stage) for slo in self.slos)
+
+    def _certain(self, records: Sequence[RequestRecord]) -> bool:
+        if self._answer is Answer.UNCERTAIN or self.precision == 0 or not (self.slos or self.precision):
+            return False
+        return self.precision is None or self._half_width(records) <= self.precision
+
+    def _half_width(self, records: Sequence[RequestRecord]) -> float:
+        """Relative half width of the 95 % interval of the request rate, by ten batches of completions in time."""
+        ends = [record.end_s for record in rates_of(records, self.size.warmup).completions]
+        if len(ends) < 100:
+            return math.inf
+        step = len(ends) // 10
+        times = [ends[i * step] for i in range(10)] + [ends[10 * step - 1]]
+        gaps = [later - earlier for earlier, later in pairwise(times)]
+        mean = sum(gaps) / 10
+        variance = sum((gap - mean) ** 2 for gap in gaps) / 9
+        return t_quantile(0.975, 9) * math.sqrt(variance / 10) / mean if mean > 0 else math.inf
+
+    def _stage(self, seen: Sequence[RequestRecord], look: Look) -> Stage:
+        busy = sum(record.end_s - record.sent_s for record in seen)
+        span = max((r.end_s for r in seen), default=0.0) - min((r.sent_s for r in seen), default=0.0)
+        return Stage(
+            look.pass_alpha,
+            look.fail_alpha,
+            self.looks.last.pass_alpha,
+            growth=max(1.0, self.size.count / len(seen)) if seen else 1.0,
+            concurrency=busy / span if span > 0 else 1.0,
+        )

@@ -1,0 +1,138 @@
+"""One started engine under measurement: warmed up once, then level after level within the limits."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from tuner.core.cause import Cause, Failure, TrialFailed
+from tuner.core.measurement import Level
+from tuner.core.request import Driver, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
+from tuner.core.slo import Slo
+from tuner.core.workload import Load
+from tuner.probe.job import Job
+from tuner.probe.level import LevelTest, size_of
+from tuner.probe.prompts import Calibration
+from tuner.probe.stream import kind_of
+from tuner.probe.workload import Requests
+
+_WARMUP_CONCURRENCY = 4
+_WARMUP_REQUESTS = 12
+_WARMUP_TIMEOUT_S = 300.0
+# Below this a level can't say anything: the study's deadline comes first.
+_LEAST_LEVEL_S = 5.0
+
+
+@dataclass
+class Session:
+    """Levels of one start, in order; `levels` holds all of them, void ones too."""
+
+    driver: Driver
+    job: Job
+    requests: Requests
+    levels: list[Level] = field(default_factory=list)
+    e2e_s: float = 1.0
+    _spent_s: float = 0.0
+
+    @classmethod
+    async def open(cls, driver: Driver, job: Job) -> Session:
+        """Read the workload, and warm the engine up."""
+        session = cls(driver, job, Requests.of(job.workload, job.seed, job.pattern_seed, driver.needs_text))
+        await session._calibrate()
+        await session._warm_up()
+        return session
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that the measurement may still take."""
+        left = self.job.limits.total_s - self._spent_s
+        return left if self.job.limits.left_s is None else min(left, self.job.limits.left_s())
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the limits allow no further level."""
+        return len(self.levels) >= self.job.limits.levels or self.left_s < _LEAST_LEVEL_S
+
+    async def level(
+        self, load: Load, slos: Sequence[Slo], *, precision: float | None = None, max_s: float = math.inf
+    ) -> Level:
+        """Run one level. One that is void is run once more; void again, it raises TrialFailed."""
+        level = await self._level(load, slos, precision, max_s)
+        if level.saturated or level.foreign:
+            level = await self._level(load, slos, precision, max_s)
+        if level.foreign:
+            raise TrialFailed(
+                Failure(
+                    Cause.FOREIGN_TRAFFIC,
+                    f"the engine served requests that are not ours at {load}: what was measured there is void",
+                )
+            )
+        if level.saturated:
+            raise TrialFailed(
+                Failure(
+                    Cause.PROBE_ERROR,
+                    f"the probe was saturated at {load}: it could not send or read in time, which says nothing of the "
+                    "engine; give the tuner's machine more processor time",
+                )
+            )
+        return level
+
+    async def _level(self, load: Load, slos: Sequence[Slo], precision: float | None, max_s: float) -> Level:
+        size = size_of(load, slos, self.job.limits, self.e2e_s)
+        size = replace(size, max_s=max(_LEAST_LEVEL_S, min(size.max_s, max_s, self.left_s)))
+        test = LevelTest(load, tuple(slos), self.requests.draw(load, size.requests), size, precision)
+        found = await self.driver.level(test.plan(), test.stop)
+        self._spent_s += found.duration_s
+        level = test.level(found)
+        self.levels.append(level)
+        await self._announce(level)
+        return level
+
+    async def _announce(self, level: Level) -> None:
+        if self.job.on_level is not None:
+            told = self.job.on_level(level)
+            if inspect.isawaitable(told):
+                await told
+
+    async def _calibrate(self) -> None:
+        """Learn how words become tokens here, from two short prompts."""
+        if not self.driver.needs_text or self.requests.file_prompts:
+            return
+        tokens = self.job.workload.shared_prefix + self.job.workload.prompt.mean
+        words = [max(4, tokens // 16), max(8, tokens // 4)]
+        found = await self._closed_loop(self.requests.of_words(words, 2), 1)
+        self.requests.calibration = Calibration.fit(
+            [(words[record.planned.index], record.prompt_tokens) for record in found.records if record.ok]
+        )
+
+    async def _warm_up(self) -> None:
+        """Send a few requests before anything counts: first requests compile, allocate and fill caches."""
+        load = Load(concurrency=_WARMUP_CONCURRENCY)
+        found = await self._closed_loop(self.requests.draw(load, _WARMUP_REQUESTS), _WARMUP_CONCURRENCY)
+        ok = [record for record in found.records if record.ok]
+        if not ok:
+            raise TrialFailed(_warmup_failure(found.records))
+        self.e2e_s = float(np.median([record.e2e_s for record in ok]))
+
+    async def _closed_loop(self, requests: tuple[PlannedRequest, ...], concurrency: int) -> LevelRecords:
+        plan = LevelPlan(Load(concurrency=concurrency), requests, (), _WARMUP_TIMEOUT_S, _WARMUP_TIMEOUT_S)
+        found = await self.driver.level(plan, lambda _: False)
+        self._spent_s += found.duration_s
+        return found
+
+
+def _warmup_failure(records: Sequence[RequestRecord]) -> Failure:
+    errors = [record.error for record in records if record.error is not None]
+    if not errors:
+        return Failure(Cause.CRASH_UNDER_LOAD, "the engine answered none of the warm-up requests in time")
+    # A request that the server refuses as wrong says that the probe (or the workload) does not fit, not the engine.
+    ours = kind_of(errors[0]).startswith("http 4")
+    return Failure(
+        Cause.PROBE_ERROR if ours else Cause.CRASH_UNDER_LOAD,
+        f"all warm-up requests failed: {errors[0]}",
+        "\n".join(sorted(set(errors))[:5]),
+    )

@@ -1,0 +1,50 @@
+"""One last level before export: the longest requests of the workload, at full concurrency."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tuner.core.measurement import Answer, Level
+from tuner.core.request import Driver
+from tuner.core.slo import Metric, Slo
+from tuner.core.workload import Load, Objective, ObjectiveKind, Workload
+from tuner.probe.job import Job, Limits
+from tuner.probe.level import LevelTest, Size
+from tuner.probe.session import Session
+
+_NO_ERRORS = Slo(Metric.ERROR_RATE, "rate", 0.0)
+_ROUNDS = 2
+_QUANTILE = 0.99
+_TIMEOUT_S = 600.0
+
+
+async def soak(
+    driver: Driver,
+    workload: Workload,
+    concurrency: int,
+    seed: int,
+    *,
+    rounds: int = _ROUNDS,
+    quantile: float = _QUANTILE,
+    max_s: float = _TIMEOUT_S,
+) -> Level:
+    """Keep `concurrency` of the workload's longest requests running, `rounds` times each, and tell how it went.
+
+    All lengths are the `quantile` of the workload's distributions, or the longest share of a file's prompts. The answer
+    is PASS where every request did all its work, else FAIL; there is no warm-up and no SLO on latency. Raises
+    TrialFailed where the engine stopped serving.
+    """
+    job = Job(workload, Objective(ObjectiveKind.THROUGHPUT, concurrency=concurrency), (), seed, limits=Limits())
+    session = await Session.open(driver, job)
+    load = Load(concurrency=concurrency)
+    requests = session.requests.longest(concurrency * max(1, rounds), quantile)
+    test = LevelTest(load, (_NO_ERRORS,), requests, Size(0, len(requests), max_s, max_s), precision=0.0)
+    found = await driver.level(test.plan(), lambda _: False)
+    level = test.level(found)
+    if len(found.records) == len(requests) and all(record.ok for record in found.records):
+        return _answered(level, Answer.PASS)
+    return _answered(level, Answer.FAIL)
+
+
+def _answered(level: Level, answer: Answer) -> Level:
+    return replace(level, answer=answer, tests=tuple(replace(test, answer=answer) for test in level.tests))
