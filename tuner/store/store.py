@@ -112,6 +112,11 @@ class Store:
             row = connection.execute(select(studies).where(studies.c.name == name)).one_or_none()
         return None if row is None else rows.study(row)
 
+    def study_by_id(self, study_id: int) -> StudyRecord:
+        """The study of this id."""
+        with self._database.reading() as connection:
+            return _study(connection, study_id)
+
     def studies(self) -> list[StudyRecord]:
         """All studies, oldest first."""
         with self._database.reading() as connection:

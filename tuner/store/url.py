@@ -29,10 +29,8 @@ def parse_url(text: str) -> URL:
         raise InvalidInput(f"storage: {masked(text)!r} is not a database tuner can use; allowed: {ALLOWED}")
     if url.host or not url.database or url.database == ":memory:" or url.query:
         raise InvalidInput(f"storage: {masked(text)!r} names no file (mind the three slashes); allowed: {ALLOWED}")
-    path = str(Path(url.database).expanduser().absolute())
-    if re.search(r"[{}]", path):  # Optuna formats its URL
-        raise InvalidInput(f"storage: {text!r}: the path of an SQLite database can't have braces ({path})")
-    return url.set(database=path)
+    path = Path(url.database).expanduser().absolute()
+    return url.set(database=str(path))
 
 
 def masked(text: str) -> str:

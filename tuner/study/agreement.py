@@ -1,0 +1,120 @@
+"""Whether the fields of a study agree with each other: rules that speak of two or more of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tuner.core.errors import InvalidInput
+from tuner.core.slo import Metric
+from tuner.core.workload import ObjectiveKind
+from tuner.search.document import read_document
+from tuner.search.edits import edit
+from tuner.search.loading import space_file
+from tuner.study.document import FieldPath
+from tuner.study.spec import StudySpec
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """One broken rule: the field to change, what is wrong with it, and the top-level fields that it speaks of."""
+
+    path: FieldPath
+    text: str
+    about: frozenset[str]
+
+
+def disagreements(spec: StudySpec) -> list[Disagreement]:
+    """All broken rules of `spec`."""
+    rules = (_target, _objective, _slos, _workload, _budget, _knobs)
+    return [found for rule in rules for found in rule(spec)]
+
+
+def _about(*fields: str) -> frozenset[str]:
+    return frozenset(fields)
+
+
+def _target(spec: StudySpec) -> Iterator[Disagreement]:
+    target = spec.target
+    if (target.kubernetes is None) == (target.simulated is None):
+        what = "names no engine" if target.kubernetes is None else "names two engines"
+        text = f"{what}; allowed: one of kubernetes: {{...}} and simulated: GPU/MODEL"
+        yield Disagreement(("target",), text, _about("target"))
+    if target.simulated is None:
+        return
+    for name in ("model", "gpu", "gpu_count"):
+        if getattr(spec, name) is not None:
+            there = "target.simulated." + name.removeprefix("gpu_")
+            text = f"is for targets that can't tell; of a simulated one, {there} says it"
+            yield Disagreement((name,), text, _about("target", name))
+
+
+def _objective(spec: StudySpec) -> Iterator[Disagreement]:
+    kind, rate, concurrency = spec.objective.kind, spec.objective.rate, spec.objective.concurrency
+    about = _about("objective")
+    if kind is ObjectiveKind.THROUGHPUT and concurrency is None:
+        text = "missing; throughput is measured in a closed loop of so many clients, e.g. 64"
+        yield Disagreement(("objective", "concurrency"), text, about)
+    if kind is ObjectiveKind.HEADROOM and rate is None:
+        text = "missing; headroom is measured at a fixed rate of so many requests/s, e.g. 5"
+        yield Disagreement(("objective", "rate"), text, about)
+    if kind is ObjectiveKind.THROUGHPUT and rate is not None:
+        text = f"{rate:g} has no meaning for throughput, which is measured in a closed loop; leave it out"
+        yield Disagreement(("objective", "rate"), text, about)
+    if kind is not ObjectiveKind.THROUGHPUT and concurrency is not None:
+        text = f"{concurrency} has no meaning for {kind.value}, which is measured at a rate; leave it out"
+        yield Disagreement(("objective", "concurrency"), text, about)
+
+
+def _slos(spec: StudySpec) -> Iterator[Disagreement]:
+    slos, about = spec.core_slos(), _about("slos", "objective")
+    if not slos and spec.objective.kind is not ObjectiveKind.THROUGHPUT:
+        text = f"is empty; {spec.objective.kind.value} has no meaning without an SLO (throughput has)"
+        yield Disagreement(("slos",), text, about)
+    for (metric, statistic), times in Counter((slo.metric, slo.statistic) for slo in slos).items():
+        if times > 1:
+            text = f"{metric.value} {statistic} is bounded {times} times; keep the tightest"
+            yield Disagreement(("slos",), text, _about("slos"))
+    if spec.workload.output.mean < 2:
+        for index, slo in enumerate(slos):
+            if slo.metric in (Metric.ITL, Metric.TPOT):
+                text = f"'{slo}' can't be measured: workload.output gives each request a single token"
+                yield Disagreement(("slos", index), text, _about("slos", "workload"))
+
+
+def _workload(spec: StudySpec) -> Iterator[Disagreement]:
+    workload, about = spec.workload, _about("workload")
+    if workload.prompts_file is not None:
+        for name in ("prompt", "shared_prefix", "prefix_groups"):
+            if (
+                name in workload.model_fields_set
+                and getattr(workload, name) != type(workload).model_fields[name].default
+            ):
+                text = "has no meaning beside workload.prompts_file, whose prompts have their own lengths; leave it out"
+                yield Disagreement(("workload", name), text, about)
+    elif workload.prefix_groups > 1 and not workload.shared_prefix:
+        text = f"{workload.prefix_groups} has no meaning without workload.shared_prefix, the length of the prefix"
+        yield Disagreement(("workload", "prefix_groups"), text, about)
+
+
+def _budget(spec: StudySpec) -> Iterator[Disagreement]:
+    budget = spec.budget
+    if budget.starts < budget.least_starts:
+        text = (
+            f"{budget.starts} is too few; allowed: at least {budget.least_starts} (1 for the baseline, 1 for a "
+            f"candidate and {2 * budget.pairs} to confirm it in {budget.pairs} pairs)"
+        )
+        yield Disagreement(("budget", "starts"), text, _about("budget"))
+
+
+def _knobs(spec: StudySpec) -> Iterator[Disagreement]:
+    where = ("search", "knobs")
+    try:
+        edit(read_document(space_file(spec.engine)).knobs, spec.search.knobs, ".".join(where))
+    except InvalidInput as error:
+        for problem in error.problems:
+            rest = problem.removeprefix(".".join(where) + ".")
+            knob, _, text = rest.partition(":")
+            name, *below = knob.split(".")
+            yield Disagreement((*where, name, *below), text.strip(), _about("search", "engine"))

@@ -1,0 +1,159 @@
+"""The types of a study's fields: how each is read, what is refused, and what is allowed (the description)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
+
+from tuner.core.errors import InvalidInput
+from tuner.core.slo import parse_slo
+from tuner.search.loading import space_file
+from tuner.simulator.catalogue import find_gpu, find_model, model_from_config
+from tuner.store.url import ALLOWED as STORAGE
+from tuner.store.url import parse_url
+from tuner.study.quantity import MOMENT, format_duration, parse_duration, parse_moment, parse_share
+
+_SLO = "METRIC STATISTIC <= BOUND, e.g. 'ttft p95 <= 500ms' or 'error rate <= 0.1%'"
+_VALUE = "true, false, a number or text"
+_LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+_STUDY = r"^[a-z0-9]([-a-z0-9._]{0,61}[a-z0-9])?$"
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+
+
+def _context(info: ValidationInfo, key: str) -> Any:
+    return (info.context or {}).get(key)
+
+
+def _reading(error: InvalidInput) -> ValueError:
+    return ValueError("; ".join(error.problems))
+
+
+def _slo(text: str) -> str:
+    try:
+        parse_slo(text)
+    except InvalidInput as error:
+        raise _reading(error) from None
+    return text.strip()
+
+
+def _gpu(name: str) -> str:
+    try:
+        find_gpu(name)
+    except InvalidInput as error:
+        raise _reading(error) from None
+    return name
+
+
+def _model(name: str, info: ValidationInfo) -> str:
+    """A name of the catalogue, or the path of a config.json, which is made absolute."""
+    path = _beside(name, info)
+    try:
+        if name.endswith(".json") or path.is_file():
+            model_from_config(path)
+            return str(path)
+        find_model(name)
+    except InvalidInput as error:
+        raise _reading(error) from None
+    return name
+
+
+def _file(name: str, info: ValidationInfo) -> str:
+    path = _beside(name, info)
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise ValueError("is an empty file")
+    except OSError as error:
+        raise ValueError(f"can't be read: {error.strerror}") from None
+    return str(path)
+
+
+def _beside(name: str, info: ValidationInfo) -> Path:
+    """Paths in a study's file are relative to that file."""
+    folder = _context(info, "folder") or Path()
+    return (folder / Path(name).expanduser()).absolute()
+
+
+def _engine(name: str) -> str:
+    try:
+        space_file(name)
+    except InvalidInput as error:
+        raise _reading(error) from None
+    return name
+
+
+def _storage(text: str) -> str:
+    try:
+        return parse_url(text).render_as_string(hide_password=False)
+    except InvalidInput as error:
+        raise _reading(error) from None
+
+
+def _endpoint(text: str) -> str:
+    if "@" in text.partition("://")[2].partition("/")[0]:
+        raise ValueError("names a user or password; the engine's API key comes from tuner's own environment")
+    return text.rstrip("/")
+
+
+def _knob_value(value: Any) -> Any:
+    if not isinstance(value, (bool, int, float, str)):
+        raise ValueError("is not a setting's value")
+    return value
+
+
+def knob_names(values: Any) -> Any:
+    """Knobs are named as the engine names them, with underscores; hyphens as on its command line are taken too."""
+    return {str(k).lstrip("-").replace("-", "_"): v for k, v in values.items()} if isinstance(values, dict) else values
+
+
+def lengths(value: Any) -> Any:
+    """`512` is short for its mean."""
+    return {"mean": value} if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def kind(value: Any) -> Any:
+    """`capacity` is short for its kind."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+def hardware(value: Any) -> Any:
+    """`h100/llama-3.1-8b`, or `2xh100/...` for two GPUs."""
+    if not isinstance(value, str):
+        return value
+    gpu, separator, model = value.partition("/")
+    count, times, rest = gpu.lower().partition("x")
+    if not separator or not model or not gpu:
+        raise ValueError("is not GPU/MODEL")
+    if times and count.isdigit() and len(count) < 4:
+        return {"gpu": gpu[-len(rest) :], "model": model, "count": int(count)}
+    return {"gpu": gpu, "model": model}
+
+
+def _moment(value: Any, info: ValidationInfo) -> Any:
+    return None if value is None else parse_moment(value, _context(info, "now"))
+
+
+Text = Annotated[str, Field(min_length=1, max_length=1000, description="text")]
+Share = Annotated[float, BeforeValidator(parse_share)]
+Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+GpuName = Annotated[str, AfterValidator(_gpu), Field(description="a GPU of the catalogue, e.g. H100")]
+ModelName = Annotated[
+    str, AfterValidator(_model), Field(description="a model of the catalogue, e.g. Llama-3.1-8B, or a config.json")
+]
+KnobValue = Annotated[Any, BeforeValidator(_knob_value), Field(description=_VALUE)]
+EngineName = Annotated[str, AfterValidator(_engine), Field(description="an engine with a search space")]
+SloText = Annotated[str, AfterValidator(_slo), Field(description=_SLO)]
+FileName = Annotated[str, AfterValidator(_file), Field(description="the path of a JSONL file")]
+Endpoint = Annotated[
+    str,
+    Field(pattern=r"^https?://[^\s/]+(/\S*)?$", description="a URL, e.g. http://10.0.0.5:8000"),
+    AfterValidator(_endpoint),
+]
+StorageUrl = Annotated[str, AfterValidator(_storage), Field(description=STORAGE)]
+Moment = Annotated[datetime | None, BeforeValidator(_moment), Field(description=MOMENT)]
+Label = Annotated[str, Field(pattern=_LABEL, description="a namespace: lower case letters, digits, hyphens")]
+Subdomain = Annotated[str, Field(pattern=_SUBDOMAIN, description="a Deployment: lower case letters, digits, - .")]
+StudyName = Annotated[str, Field(pattern=_STUDY, description="up to 63 of a-z, 0-9, - . _")]

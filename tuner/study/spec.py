@@ -1,0 +1,245 @@
+"""What a user asks for: a study, as a YAML file and options say it. docs/spec.md explains every field."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from tuner.core.knob import Candidate
+from tuner.core.slo import Slo, parse_slo
+from tuner.core.workload import Api, Count, Lengths, Objective, ObjectiveKind, Workload
+from tuner.store.url import masked
+from tuner.study import fields
+
+DEFAULT_SLOS = ("ttft p95 <= 1s", "itl p99 <= 100ms")
+
+
+class Section(BaseModel):
+    """Nothing is guessed: no unknown fields, no conversions between types, no numbers that are not finite."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False, ser_json_inf_nan="null")
+
+
+class KubernetesSpec(Section):
+    """A Deployment in a cluster. Without a namespace it is the context's own; without a name the only engine in it."""
+
+    namespace: fields.Label | None = None
+    deployment: fields.Subdomain | None = None
+    context: fields.Text | None = None
+    kubeconfig: fields.Text | None = None
+    endpoint: fields.Endpoint | None = None
+    mode: Literal["live"] = "live"
+
+
+class SimulatedSpec(Section):
+    """A simulated GPU and model. `baseline` are its engine's flags at first; `seed` draws its hidden truth."""
+
+    gpu: fields.GpuName
+    model: fields.ModelName
+    count: int = Field(default=1, ge=1, le=64)
+    baseline: Annotated[dict[str, fields.KnobValue], BeforeValidator(fields.knob_names)] = Field(
+        default_factory=dict, description="a mapping from flag to value, e.g. {max_num_seqs: 64}"
+    )
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+
+    @property
+    def candidate(self) -> Candidate:
+        """The baseline as knobs."""
+        return Candidate.of(self.baseline)
+
+
+class TargetSpec(Section):
+    """Where the engine runs: exactly one of the two."""
+
+    kubernetes: KubernetesSpec | None = None
+    simulated: Annotated[SimulatedSpec, BeforeValidator(fields.hardware)] | None = Field(
+        default=None, description="GPU/MODEL, e.g. h100/llama-3.1-8b or 2xh100/llama-3.1-70b, or a mapping"
+    )
+
+
+class LengthsSpec(Section):
+    """Token lengths around a mean, with a coefficient of variation."""
+
+    mean: int = Field(ge=1, le=1_000_000)
+    cv: float = Field(default=0.0, ge=0, le=3)
+
+    def core(self) -> Lengths:
+        """As the probe takes it."""
+        return Lengths(self.mean, self.cv)
+
+
+_Lengths = Annotated[
+    LengthsSpec, BeforeValidator(fields.lengths), Field(description="tokens, e.g. 512 or {mean: 512, cv: 0.5}")
+]
+
+
+class WorkloadSpec(Section):
+    """What requests look like."""
+
+    prompt: _Lengths = LengthsSpec(mean=512)
+    output: _Lengths = LengthsSpec(mean=128)
+    shared_prefix: int = Field(default=0, ge=0, le=1_000_000)
+    prefix_groups: int = Field(default=1, ge=1, le=100_000)
+    prompts_file: fields.FileName | None = None
+    api: Api = Field(default=Api.COMPLETIONS, strict=False)
+
+
+class ObjectiveSpec(Section):
+    """What is maximised."""
+
+    kind: ObjectiveKind = Field(default=ObjectiveKind.CAPACITY, strict=False)
+    count: Count = Field(default=Count.OUTPUT_TOKENS, strict=False)
+    rate: float | None = Field(default=None, gt=0, le=1e6)
+    concurrency: int | None = Field(default=None, ge=1, le=100_000)
+
+
+class SearchSpec(Section):
+    """What may be changed. `knobs` are edits of the engine's search space (docs/search-spaces.md)."""
+
+    knobs: Annotated[dict[str, Any], BeforeValidator(fields.knob_names)] = Field(
+        default_factory=dict, description="a mapping from knob to a value, a range, 'search' or 'drop'"
+    )
+    allow_output_change: bool = False
+    sampler: Literal["tpe", "random"] = "tpe"
+
+
+class BudgetSpec(Section):
+    """What may be spent. `pairs` is the most that the confirmation takes, two engine starts each."""
+
+    starts: int = Field(default=20, ge=1, le=10_000)
+    gpu_minutes: float | None = Field(default=None, gt=0, le=1e6)
+    pairs: int = Field(default=4, ge=2, le=100)
+    smallest_gain: fields.Share = Field(
+        default=0.05, gt=0, le=1, description="a share over 0% to 100%, e.g. 5% or 0.05"
+    )
+    restart_cv: fields.Share = Field(
+        default=0.035, gt=0, le=0.5, description="a share over 0% to 50%, e.g. 3.5% or 0.035"
+    )
+
+    @property
+    def least_starts(self) -> int:
+        """The baseline, one candidate, and the confirmation's share."""
+        return 2 + 2 * self.pairs
+
+
+class StudySpec(Section):
+    """A whole study. Make one with `load_spec` or `from_dict`."""
+
+    name: fields.StudyName | None = None
+    target: TargetSpec = Field(description="kubernetes: {...} or simulated: GPU/MODEL")
+    engine: fields.EngineName = "vllm"
+    model: fields.ModelName | None = None
+    gpu: fields.GpuName | None = None
+    gpu_count: int | None = Field(default=None, ge=1, le=64)
+    workload: WorkloadSpec = WorkloadSpec()
+    slos: list[fields.SloText] | None = Field(default=None, description="a list of SLOs, e.g. [ttft p95 <= 500ms]")
+    objective: Annotated[ObjectiveSpec, BeforeValidator(fields.kind)] = ObjectiveSpec()
+    search: SearchSpec = SearchSpec()
+    budget: BudgetSpec = BudgetSpec()
+    until: fields.Moment = None
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
+    storage: fields.StorageUrl | None = None
+    rollout_deadline: fields.Duration = Field(
+        default=1200.0, ge=10, le=86400, description="a duration from 10s to 24h, e.g. 90s, 15min or 2h30m"
+    )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> StudySpec:
+        """The study that `to_dict` was called on, less the password in its storage URL."""
+        own = {key: value for key, value in data.items() if key not in ("fingerprint", "assumed")}
+        return cls.model_validate(own)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain JSON values, with `fingerprint` and `assumed`; the storage's password is hidden."""
+        data = self.model_dump(mode="json")
+        data["slos"] = self._slo_texts
+        data["storage"] = None if self.storage is None else masked(self.storage)
+        return {**data, "fingerprint": self.fingerprint, "assumed": self.assumed}
+
+    @property
+    def rollout_deadline_s(self) -> float:
+        """Seconds that a rollout may take."""
+        return self.rollout_deadline
+
+    def core_workload(self) -> Workload:
+        """What is sent, as the probe takes it."""
+        w = self.workload
+        return Workload(w.prompt.core(), w.output.core(), w.shared_prefix, w.prefix_groups, w.prompts_file, w.api)
+
+    def core_objective(self) -> Objective:
+        """What is maximised, as the judge takes it."""
+        o = self.objective
+        return Objective(o.kind, o.count, o.rate, o.concurrency)
+
+    def core_slos(self) -> tuple[Slo, ...]:
+        """What is promised, as the judge takes it."""
+        return tuple(parse_slo(text) for text in self._slo_texts)
+
+    @property
+    def _slo_texts(self) -> list[str]:
+        if self.slos is not None:
+            return self.slos
+        return [] if self.objective.kind is ObjectiveKind.THROUGHPUT else list(DEFAULT_SLOS)
+
+    @property
+    def assumed(self) -> list[str]:
+        """What the user left open and is assumed, one sentence each, to be said before the study begins."""
+        said = self.model_fields_set
+        found = []
+        if "workload" not in said or not {"prompt", "output", "prompts_file"} & self.workload.model_fields_set:
+            w = self.workload
+            found.append(f"workload: synthetic prompts of {w.prompt.mean} tokens, {w.output.mean} output tokens each")
+        if self.slos is None:
+            found.append(f"slos: {' and '.join(self._slo_texts) or 'none'}")
+        if "objective" not in said:
+            found.append("objective: capacity, the highest rate at which every SLO holds, in output tokens/s")
+        if "starts" not in self.budget.model_fields_set:
+            b = self.budget
+            found.append(f"budget: {b.starts} engine starts, up to {2 * b.pairs} of them to confirm the winner")
+        return found
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is allowed but may not mean what it seems to, one sentence each."""
+        if self.objective.kind is not ObjectiveKind.THROUGHPUT:
+            return []
+        return [
+            f"slos: {slo}: in a closed loop this measures the concurrency chosen as much as the engine"
+            for slo in self.core_slos()
+            if slo.metric.value in ("ttft", "e2e")
+        ]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that makes trials comparable: a study goes on only under the same one.
+
+        Budget in starts and minutes, deadlines, names and places are left out: those may change when a study goes on.
+        """
+        workload = self.workload.model_dump(mode="json")
+        if self.workload.prompts_file is not None:
+            workload["prompts_file"] = _content(Path(self.workload.prompts_file))
+        simulated = self.target.simulated
+        matters = {
+            "simulated": None if simulated is None else simulated.model_dump(mode="json"),
+            "engine": self.engine,
+            "hardware": [self.model, self.gpu, self.gpu_count],
+            "workload": workload,
+            "slos": sorted([s.metric.value, s.statistic, repr(s.bound)] for s in self.core_slos()),
+            "objective": self.objective.model_dump(mode="json"),
+            "search": self.search.model_dump(mode="json"),
+            "confirmation": [self.budget.pairs, self.budget.smallest_gain, self.budget.restart_cv],
+            "seed": self.seed,
+        }
+        return hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()
+
+
+def _content(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return str(path)  # gone since the study was stored
