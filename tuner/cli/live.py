@@ -23,8 +23,8 @@ from tuner.study.progress import Event, LevelEnded, Note, PhaseBegan, TrialBegan
 class LiveView:
     """An observer of a study. Use as a context manager; call it with each event."""
 
-    def __init__(self, console: Console, objective: Objective, title: str) -> None:
-        self._console = console
+    def __init__(self, console: Console, objective: Objective, title: str, *, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=True) if quiet else console
         self._objective = objective
         self._title = title
         self._began = time.monotonic()
@@ -32,7 +32,7 @@ class LiveView:
         self._phase: tuple[str, str, float] = ("", "", self._began)
         self._last: TrialEnded | None = None
         self._levels: deque[str] = deque(maxlen=6)
-        self._live = Live(console=console, get_renderable=self._panel, refresh_per_second=4, transient=True)
+        self._live = Live(console=self._console, get_renderable=self._panel, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:

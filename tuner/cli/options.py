@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from tuner.study.load import default_storage
+
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Deployment.")]
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig to use.")]
 Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfig file. [default: kubectl's]")]
@@ -32,7 +34,6 @@ class OutputFormat(StrEnum):
 Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print.")]
 
 
-def default_storage() -> str:
-    """The database that studies go to where the user names none: SQLite in the user's data folder."""
-    home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return f"sqlite:///{home / 'tuner' / 'tuner.db'}"
+def storage_url(storage: str | None) -> str:
+    """The database that the user named, or the user's own."""
+    return storage or default_storage(os.environ, Path.home())

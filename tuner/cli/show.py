@@ -14,8 +14,7 @@ from tuner.cli.output import print_facts, print_json, print_table, print_yaml
 from tuner.core.knob import Candidate
 from tuner.core.workload import Objective
 from tuner.store import Store, StudyRecord, TrialRecord
-from tuner.study.report import baseline, find_study, margins, overview, report, value_of
-from tuner.study.spec import objective_of
+from tuner.study.report import baseline, find_study, margins, objective_of, overview, report, value_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,7 +28,7 @@ def show(
     output: options.Output = OutputFormat.TABLE,
 ) -> None:
     """Show a study: its answer, and every trial with its value, margins to the SLOs, or cause of failure."""
-    with Store.open(storage or options.default_storage()) as store:
+    with Store.open(options.storage_url(storage)) as store:
         record = find_study(store, study)
         trials = store.trials(record.id)
     if output is OutputFormat.JSON:
@@ -42,7 +41,7 @@ def show(
 
 def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool) -> None:
     """Print a study's summary and its trials for people."""
-    objective = objective_of(study.spec)
+    objective = objective_of(study)
     summary = overview(study, trials)
     print_facts(
         {

@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 def studies(storage: options.Storage = None, output: options.Output = OutputFormat.TABLE) -> None:
     """List the studies: state, target, answer and what they took."""
-    with Store.open(storage or options.default_storage()) as store:
+    with Store.open(options.storage_url(storage)) as store:
         rows = [overview(study, store.trials(study.id)) for study in store.studies()]
     if output is OutputFormat.JSON:
         print_json(rows)

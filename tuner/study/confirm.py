@@ -6,6 +6,7 @@ not reduce the noise between starts, so every value here has a start of its own.
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
 import statistics
@@ -16,14 +17,18 @@ from typing import Any
 
 from tuner.core.knob import Candidate
 from tuner.core.request import Driver, GreedyOutput
-from tuner.probe import FIXED_PROMPTS, FIXED_TOKENS, Agreement, compare, soak
-from tuner.probe.distributions import normal_tail, student_t_quantile
+from tuner.probe.confidence import t_quantile
+from tuner.probe.output_check import MAX_TOKENS, PROMPTS, Agreement, compare
+from tuner.probe.soak import soak
 from tuner.store import TrialKind, TrialRecord
+from tuner.store.codec import decode, encode
 from tuner.study.loop import TrialLoop
 
 # O'Brien-Fleming, two looks, one-sided 5 %: reject at a look with share t of the pairs when z > 1.678 / sqrt(t)
 # (Jennison and Turnbull, Group Sequential Methods, table 2.3).
 _OBRIEN_FLEMING = 1.678
+_CONCURRENCY = 64  # for the soak, where the engine does not say how many requests it runs at once
+_KEPT = "confirming"  # under this name the study's result holds what was inspected so far
 
 
 class Conclusion(StrEnum):
@@ -54,7 +59,6 @@ class Confirmation:
     finalist: Candidate | None = None
     comparison: Comparison | None = None
     agreement: Agreement | None = None
-    soak_errors: dict[str, int] = field(default_factory=dict)
 
     @property
     def exportable(self) -> bool:
@@ -102,7 +106,7 @@ def compare_values(baseline: Sequence[float], finalist: Sequence[float]) -> Comp
     """
     a, b = [math.log(x) for x in baseline], [math.log(x) for x in finalist]
     difference = statistics.fmean(b) - statistics.fmean(a)
-    half = student_t_quantile(0.975, len(a) + len(b) - 2) * _standard_error(a, b)
+    half = t_quantile(0.975, len(a) + len(b) - 2) * _standard_error(a, b)
     return Comparison(
         gain=math.expm1(difference),
         low=math.expm1(difference - half),
@@ -115,14 +119,22 @@ def compare_values(baseline: Sequence[float], finalist: Sequence[float]) -> Comp
 def clear_at(baseline: Sequence[float], finalist: Sequence[float], share: float) -> bool:
     """Whether the finalist is better beyond the boundary of a look at `share` of the pairs."""
     a, b = [math.log(x) for x in baseline], [math.log(x) for x in finalist]
-    level = normal_tail(_OBRIEN_FLEMING / math.sqrt(share))
-    bound = student_t_quantile(1 - level, len(a) + len(b) - 2) * _standard_error(a, b)
-    return statistics.fmean(b) - statistics.fmean(a) > bound
+    level = 1 - statistics.NormalDist().cdf(_OBRIEN_FLEMING / math.sqrt(share))
+    bound = t_quantile(1 - level, len(a) + len(b) - 2) * _standard_error(a, b)
+    return bool(statistics.fmean(b) - statistics.fmean(a) > bound)
 
 
 def _standard_error(a: Sequence[float], b: Sequence[float]) -> float:
     squares = sum((x - statistics.fmean(a)) ** 2 for x in a) + sum((x - statistics.fmean(b)) ** 2 for x in b)
     return math.sqrt(squares / (len(a) + len(b) - 2) * (1 / len(a) + 1 / len(b)))
+
+
+@dataclass
+class Inspected:
+    """What was looked at while engines ran; stored as it comes, because a killed confirmation needs it again."""
+
+    outputs: dict[str, tuple[GreedyOutput, ...]] = field(default_factory=dict)  # by side: A baseline, B finalist
+    soak_errors: dict[str, int] | None = None  # None: not soaked yet
 
 
 @dataclass
@@ -132,11 +144,11 @@ class Confirming:
     loop: TrialLoop
     finalist: Candidate
     check_output: bool
-    outputs: dict[str, tuple[GreedyOutput, ...]] = field(default_factory=dict)
-    soak_errors: dict[str, int] | None = None
+    inspected: Inspected = field(default_factory=Inspected)
 
     async def run(self) -> Confirmation:
         """Start, measure and compare until the rule gives an answer. Takes up a confirmation that was killed."""
+        await self._recall()
         pairs = self.loop.ledger.budget.pairs
         sequence = order(pairs, self.loop.aim.seed)
         trials: list[TrialRecord] = []
@@ -168,11 +180,25 @@ class Confirming:
 
     async def _inspect(self, driver: Driver, side: str) -> None:
         """While the engine still runs: once each the output check, and the soak of the finalist."""
-        if self.check_output and side not in self.outputs:
-            self.outputs[side] = await driver.greedy(FIXED_PROMPTS, FIXED_TOKENS)
-        if side == "B" and self.soak_errors is None:
-            level = await soak(driver, self.loop.aim.workload, seed=self.loop.aim.seed)
-            self.soak_errors = dict(level.errors)
+        if self.check_output and side not in self.inspected.outputs:
+            self.inspected.outputs[side] = await driver.greedy(PROMPTS, MAX_TOKENS)
+        if side == "B" and self.inspected.soak_errors is None:
+            level = await soak(driver, self.loop.aim.workload, self._full_concurrency(), self.loop.aim.seed, rounds=1)
+            self.inspected.soak_errors = dict(level.errors)
+        kept = {_KEPT: encode(self.inspected)}
+        await asyncio.to_thread(self.loop.store.set_result, self.loop.study_id, kept)
+
+    async def _recall(self) -> None:
+        study = await asyncio.to_thread(self.loop.store.study_by_id, self.loop.study_id)
+        if study.result and _KEPT in study.result:
+            self.inspected = decode(Inspected, study.result[_KEPT])
+
+    def _full_concurrency(self) -> int:
+        """As many requests as the finalist runs at once, by its own word."""
+        named = [t.facts.settings for t in self.loop.trials if t.candidate == self.finalist and t.facts]
+        settings = next((one for one in named if one), {})
+        limit = self.finalist.get("max_num_seqs", settings.get("max_num_seqs", _CONCURRENCY))
+        return max(1, int(limit))
 
     def _look(self, trials: Sequence[TrialRecord], sequence: str, done: int, pairs: int) -> Confirmation | None:
         baseline, finalist = _values(trials, sequence, "A"), _values(trials, sequence, "B")
@@ -192,17 +218,16 @@ class Confirming:
         return self._no_change("half of the pairs show no gain", comparison) if comparison.gain <= 0 else None
 
     def _blemish(self) -> str | None:
-        if self.soak_errors:
-            return f"the finalist failed the soak with the longest prompts: {self.soak_errors}"
+        if self.inspected.soak_errors:
+            return f"the finalist failed the soak with the longest prompts: {self.inspected.soak_errors}"
         agreement = self._agreement()
         if agreement is not None and not agreement.ok:
-            return f"the finalist changes what the model writes: {agreement}"
+            return f"the finalist changes what the model writes: {agreement.reason}"
         return None
 
     def _agreement(self) -> Agreement | None:
-        if not {"A", "B"} <= self.outputs.keys():
-            return None
-        return compare(self.outputs["A"], self.outputs["B"])
+        outputs = self.inspected.outputs
+        return compare(outputs["A"], outputs["B"]) if {"A", "B"} <= outputs.keys() else None
 
     def _meets(self, done: int) -> Confirmation:
         return self._conclude(Conclusion.MEETS, f"{done} fresh starts of each", None)
@@ -211,7 +236,7 @@ class Confirming:
         return self._conclude(Conclusion.NO_CHANGE, reason, comparison)
 
     def _conclude(self, conclusion: Conclusion, reason: str, comparison: Comparison | None) -> Confirmation:
-        return Confirmation(conclusion, reason, self.finalist, comparison, self._agreement(), self.soak_errors or {})
+        return Confirmation(conclusion, reason, self.finalist, comparison, self._agreement())
 
 
 async def confirm(loop: TrialLoop) -> Confirmation:

@@ -7,8 +7,10 @@ from typing import Any
 
 from tuner.core.errors import InvalidInput
 from tuner.core.measurement import Level, Verdict
+from tuner.core.workload import Objective
 from tuner.store import Store, StudyRecord, TrialKind, TrialRecord
 from tuner.store.codec import encode
+from tuner.study.spec import ObjectiveSpec
 
 
 def find_study(store: Store, name: str | None) -> StudyRecord:
@@ -23,6 +25,12 @@ def find_study(store: Store, name: str | None) -> StudyRecord:
         newest = ", ".join(study.name for study in studies[-5:])
         raise InvalidInput(f"STUDY: there is no study {name!r}; the newest are: {newest}")
     return found
+
+
+def objective_of(study: StudyRecord) -> Objective:
+    """What a study maximises, from its stored spec (whose files may be gone since)."""
+    spec = ObjectiveSpec.model_validate(study.spec["objective"])
+    return Objective(spec.kind, spec.count, spec.rate, spec.concurrency)
 
 
 def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from tuner.store import Store, StudyRecord, StudyState
 from tuner.study.budget import Budget, Ledger
 from tuner.study.confirm import Confirmation, confirm
 from tuner.study.loop import Aim, TrialLoop
+from tuner.study.place import Place
 from tuner.study.progress import Note, Observer
 from tuner.study.searching import Searching, searching
 from tuner.study.spec import StudySpec
@@ -33,14 +34,13 @@ _CLAIM_S = 60.0
 class Preview:
     """What a study is about to do, for the question that is asked before it begins. Nothing has been changed yet.
 
-    `resumes` is the unfinished study that goes on; None: a new one. `expected_s` is a first guess of how long it takes.
+    `expected_s` is a first guess of how long it takes.
     """
 
     info: TargetInfo
     space: Space
     aim: Aim
     budget: Budget
-    resumes: StudyRecord | None
     expected_s: float
 
 
@@ -59,22 +59,26 @@ class Session:
 
     spec: StudySpec
     store: Store
-    target: Target
+    place: Place
     connect: Callable[[Running], Driver]
     holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
 
-    async def look(self, *, new: bool = False) -> Preview:
-        """Look at the target and find the study that goes on. Raises InvalidInput or Refused with the reasons."""
+    @property
+    def target(self) -> Target:
+        """The target."""
+        return self.place.target
+
+    async def look(self) -> Preview:
+        """Look at the target; nothing is changed. Raises InvalidInput or Refused with the reasons."""
         info = await self.target.inspect()
         space = load_space(
             self.spec.engine,
             info,
-            self.spec.search.knobs,
+            edits=self.spec.search.knobs,
             allow_output_change=self.spec.search.allow_output_change,
             real_text=self.spec.core_workload().real_text,
         )
-        kept = None if new else await asyncio.to_thread(self.store.resumable, info.name, self.spec.fingerprint)
-        return Preview(info, space, self._aim(), self._budget(), kept, self._expected_s(info))
+        return Preview(info, space, self._aim(), self._budget(), self._expected_s(info))
 
     async def run(self, preview: Preview, observe: Observer) -> Ending:
         """Carry the study out. The target is put back on every way out; a second signal does not stop that.
@@ -97,21 +101,23 @@ class Session:
     # --- taking and giving back -------------------------------------------------------------------------------------
 
     async def _enter(self, preview: Preview) -> StudyRecord:
-        study = preview.resumes or await asyncio.to_thread(
-            self.store.create_study,
-            name=await self._free_name(preview),
-            spec=self.spec.to_dict(),
-            target=preview.info.name,
-            info=_described(preview.info),
-            now=datetime.now(UTC),
-        )
+        study = self.place.resumes
+        if study is None:
+            study = await asyncio.to_thread(
+                self.store.create_study,
+                name=await self._free_name(preview),
+                spec=self.spec.to_dict(),
+                target=preview.info.name,
+                info=_described(preview.info),
+                now=datetime.now(UTC),
+            )
         await asyncio.to_thread(self._claim, study)
         return study
 
     def _claim(self, study: StudyRecord) -> None:
         if self.store.claim(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
             return
-        other = (self.store.study(study.name) or study).holder or ""
+        other = self.store.study_by_id(study.id).holder or ""
         if _dead(other):
             self.store.release(study.id, other)
             if self.store.claim(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
@@ -124,7 +130,7 @@ class Session:
         assert working is not None
         renewing = asyncio.create_task(self._renew(study, working))
         try:
-            await self.target.acquire(study.name + "/" + str(study.info["holder"]))
+            await self.target.acquire(str(study.info["holder"]))
             try:
                 return await self._work(study, preview, observe)
             except BaseException as error:
@@ -181,16 +187,13 @@ class Session:
         await asyncio.to_thread(self.store.set_result, study.id, result)
         await asyncio.to_thread(search.keep)
         await self._state(study, StudyState.FINISHED, str(confirmation))
-        return Ending(await asyncio.to_thread(self._fresh, study), confirmation, reason)
+        return Ending(await asyncio.to_thread(self.store.study_by_id, study.id), confirmation, reason)
 
     def _searching(self, study: StudyRecord, preview: Preview) -> Searching:
-        return searching(self.spec, preview.space, preview.info, preview.aim, self.store, study.name)
+        return searching(self.spec, preview.space, preview.info, preview.aim, self.store, study.id, study.name)
 
     async def _state(self, study: StudyRecord, state: StudyState, detail: str) -> None:
         await asyncio.to_thread(self.store.set_state, study.id, state, detail, datetime.now(UTC))
-
-    def _fresh(self, study: StudyRecord) -> StudyRecord:
-        return self.store.study(study.name) or study
 
     def _clock(self, info: TargetInfo) -> Callable[[], datetime]:
         """Real time for real targets; for the simulator a calendar that runs as fast as its clock."""
@@ -272,7 +275,7 @@ def _why(error: BaseException) -> str:
 
 def _described(info: TargetInfo) -> dict[str, object]:
     return {
-        "holder": uuid.uuid4().hex,
+        "holder": f"tuner-{uuid.uuid4().hex[:16]}",
         "engine": info.engine,
         "version": info.version,
         "model": info.model,

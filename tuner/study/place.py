@@ -1,0 +1,86 @@
+"""From a study's target to something that can be tuned: the one place that knows which kinds of targets there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.core.errors import InvalidInput
+from tuner.core.hardware import Model
+from tuner.core.request import Driver
+from tuner.core.workload import Api
+from tuner.engines import ENGINES, engine_named
+from tuner.engines.engine import Engine
+from tuner.probe import http_driver
+from tuner.simulator.catalogue import find_gpu, find_model, model_from_config
+from tuner.store import Store, StudyRecord
+from tuner.study.spec import KubernetesSpec, SimulatedSpec, StudySpec
+from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.deployment import KubernetesTarget
+from tuner.targets.kubernetes.discover import choose
+from tuner.targets.simulated import SimulatedTarget
+from tuner.targets.target import Running, Target
+
+
+@dataclass(frozen=True)
+class Place:
+    """A target that has been found, and the unfinished study of it that would go on (None: a new one)."""
+
+    target: Target
+    resumes: StudyRecord | None
+    live: bool  # changing it takes somebody's service down for a while
+
+
+async def find_place(spec: StudySpec, store: Store, *, api_key: str | None, new: bool) -> Place:
+    """Find the target that `spec` names. Raises InvalidInput or Refused where there is none or several."""
+    if spec.target.simulated is not None:
+        target = simulated(spec.target.simulated)
+        name = (await target.inspect()).name
+        return Place(target, None if new else store.resumable(name, spec.fingerprint), live=False)
+    assert spec.target.kubernetes is not None
+    return await _deployment(spec, spec.target.kubernetes, store, api_key, new)
+
+
+def simulated(spec: SimulatedSpec) -> SimulatedTarget:
+    """The simulated engine that a spec describes."""
+    return SimulatedTarget(
+        model_named(spec.model), find_gpu(spec.gpu), spec.count, baseline=spec.candidate, seed=spec.seed
+    )
+
+
+def model_named(name: str) -> Model:
+    """A model of the catalogue, or of a config.json. Raises InvalidInput with what is allowed."""
+    return model_from_config(Path(name)) if name.endswith(".json") or Path(name).is_file() else find_model(name)
+
+
+def http_connector(engine: Engine, api: Api, api_key: str | None) -> Callable[[Running], Driver]:
+    """Makes drivers for engines that are reached over HTTP."""
+
+    def connect(running: Running) -> Driver:
+        if running.endpoint is None:
+            raise InvalidInput("the target neither names an endpoint nor drives itself")
+        return http_driver(running.endpoint, running.model, api=api, api_key=api_key, counters=engine.counters)
+
+    return connect
+
+
+async def _deployment(spec: StudySpec, where: KubernetesSpec, store: Store, api_key: str | None, new: bool) -> Place:
+    client = await Client.connect(where.kubeconfig, where.context)
+    try:
+        namespace = where.namespace or client.namespace
+        name = where.deployment or await choose(client, namespace, list(ENGINES.values()))
+        resumes = None if new else store.resumable(f"{namespace}/{name}", spec.fingerprint)
+        target = KubernetesTarget(
+            client,
+            namespace,
+            name,
+            engine_named(spec.engine),
+            endpoint=where.endpoint,
+            api_key=api_key,
+            study=str(resumes.info["holder"]) if resumes else None,
+        )
+    except BaseException:
+        await client.close()
+        raise
+    return Place(target, resumes, live=True)

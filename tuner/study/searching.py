@@ -1,0 +1,93 @@
+"""What a study searches with: the planner's screen, the prior's first candidates, and the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tuner.core.hardware import Gpu, Model
+from tuner.core.target import TargetInfo
+from tuner.search import Expecting, OptunaSampler, RandomSampler, Sampler, Screen, Space, rank
+from tuner.simulator.catalogue import find_gpu
+from tuner.simulator.memory import MemoryConstants
+from tuner.store import Store, TrialKind
+from tuner.store.codec import decode, encode
+from tuner.study.loop import Aim
+from tuner.study.place import model_named
+from tuner.study.spec import StudySpec
+
+# How many suggestions come from the prior before TPE takes over: few, because the prior may be wrong.
+_FIRST = 3
+
+
+@dataclass(frozen=True)
+class Searching:
+    """The parts of one study's search; `keep` stores what the planner has learnt for later studies."""
+
+    screen: Screen
+    sampler: Sampler
+    keep: Callable[[], None]
+
+
+def searching(
+    spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: Store, study_id: int, name: str
+) -> Searching:
+    """Put a study's search together; on a resume it goes on with what the study has on record."""
+    model, gpu = planned_hardware(spec, info)
+    key = f"{info.image}|{gpu.name if gpu else ''}|{model.name if model else ''}"
+    kept = store.kept_calibration(key)
+    constants = decode(MemoryConstants, kept) if kept is not None else None
+    screen = Screen(space, model, gpu, info.gpu_count, info.fixed, info.version, constants)
+
+    def keep() -> None:
+        if screen.constants is not None:
+            store.keep_calibration(key, encode(screen.constants))
+
+    return Searching(screen, _sampler(spec, space, info, aim, store, study_id, name, screen), keep)
+
+
+def planned_hardware(spec: StudySpec, info: TargetInfo) -> tuple[Model | None, Gpu | None]:
+    """The model and GPU to plan with: the user's word, else what the target showed; None on a CPU or where unknown."""
+    model = model_named(spec.model) if spec.model else info.model_shape
+    gpu = find_gpu(spec.gpu) if spec.gpu else info.gpu
+    return model, None if info.on_cpu else gpu
+
+
+def expecting(spec: StudySpec, info: TargetInfo, aim: Aim, constants: MemoryConstants | None) -> Expecting | None:
+    """What the prior rests on; None where model or GPU are not known."""
+    model, gpu = planned_hardware(spec, info)
+    if model is None or gpu is None:
+        return None
+    return Expecting(
+        model=model,
+        gpu=gpu,
+        workload=aim.workload,
+        objective=aim.objective,
+        slos=aim.slos,
+        gpu_count=info.gpu_count,
+        fixed=info.fixed,
+        version=info.version,
+        constants=constants,
+        seed=aim.seed,
+    )
+
+
+def _sampler(
+    spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: Store, study_id: int, name: str, screen: Screen
+) -> Sampler:
+    prior = rank(space, expecting(spec, info, aim, screen.constants), info.baseline, _FIRST)
+    first = [(one.candidate, one.reason) for one in prior]
+    if spec.search.sampler == "random":
+        history = [t.candidate for t in store.trials(study_id) if t.kind is TrialKind.SEARCH]
+        return RandomSampler(space, aim.seed, history=history)
+    return OptunaSampler(
+        space,
+        store.url,
+        f"{name}-{study_id}",
+        aim.seed,
+        first,
+        slos=[str(slo) for slo in aim.slos],
+        # TPE with fewer told trials than this is a coin; the prior and the baseline count.
+        startup=1 + _FIRST,
+        lock=store.setup_lock(),
+    )
