@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
+from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString, SingleQuotedScalarString
 
 # Text that YAML 1.1, which Kubernetes reads, takes for nothing but text; "on", "1_000" and "12:30" are something else.
 _PLAIN = re.compile(r"(--?)?[A-Za-z/][\w./=+@,-]*", re.ASCII)
@@ -41,4 +41,7 @@ def _scalar(text: str) -> Any:
         return text
     if "\n" in text.rstrip("\n") and re.fullmatch(r"(\S([\x20-\x7e]*[\x21-\x7e])?\n)+", text, re.ASCII):
         return LiteralScalarString(text)
+    # JSON is readable between single quotes only.
+    if '"' in text and re.fullmatch(r"[\x20-\x7e]+", text):
+        return SingleQuotedScalarString(text)
     return DoubleQuotedScalarString(text)

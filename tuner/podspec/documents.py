@@ -22,7 +22,7 @@ _TEMPLATE = re.compile(r"\{\{.*?\}\}")
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a file. `line` is its first line, counted from 1.
+    """One document of a file. `line` is where its content begins, counted from 1.
 
     Where it can't be read, `content` is None and `problem` says why, at `problem_line`. A key given twice is a problem
     beside the content: the first of the two values is kept.
@@ -56,15 +56,22 @@ def _split(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _document(text: str, line: int) -> Document:
+    first = line + _leading(text)
     try:
-        return Document(line, _parse(text, duplicates=False))
+        return Document(first, _parse(text, duplicates=False))
     except DuplicateKeyError as error:
         at = _line(error, line)
         problem = Unsupported(Shape.MALFORMED, f"a key is given twice at line {at}: {_key(error)}")
-        return Document(line, _parse(text, duplicates=True), problem, at)
+        return Document(first, _parse(text, duplicates=True), problem, at)
     except (YAMLError, ValueError) as error:
         problem, at = _diagnose(text, error, line)
-        return Document(line, None, problem, at)
+        return Document(first, None, problem, at)
+
+
+def _leading(text: str) -> int:
+    """How many lines of comments and nothing a text begins with."""
+    lines = text.splitlines()
+    return next((index for index, line in enumerate(lines) if not re.match(r"\s*(#|$)", line)), 0)
 
 
 def _parse(text: str, duplicates: bool) -> Any:

@@ -18,7 +18,7 @@ def deployment(**container: Any) -> dict[str, Any]:
 
 def test_several_documents_are_read_with_their_first_lines() -> None:
     documents = load("# a comment\n---\na: 1\n--- # second\nb: 2\n---\n---\n- 3\n")
-    assert [(document.line, document.content) for document in documents] == [(2, {"a": 1}), (4, {"b": 2}), (7, [3])]
+    assert [(document.line, document.content) for document in documents] == [(3, {"a": 1}), (5, {"b": 2}), (8, [3])]
 
 
 def test_one_malformed_document_does_not_hide_the_others() -> None:

@@ -1,0 +1,235 @@
+"""Examines engines in manifests and in live objects; changes nothing, asks nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tuner.core.hardware import Gpu
+from tuner.engines import ENGINES, Engine
+from tuner.podspec import EngineContainer, Shape, UnsupportedShape, find_engine
+from tuner.podspec.container import gpu_count
+from tuner.podspec.documents import Document, load
+from tuner.podspec.kinds import expand, object_problem, pod_templates
+from tuner.podspec.launch import command_line, launch
+from tuner.podspec.shapes import Unsupported
+from tuner.study.doctor.finding import Finding, Severity
+from tuner.study.doctor.flags import Patient, advice_findings, flag_findings, knob_findings, patient, suggestions
+from tuner.study.doctor.rollout import rollout_findings
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(API|ACCESS|PRIVATE|AUTH)_?KEY", re.IGNORECASE)
+_SHM = """\
+volumes:
+  - name: shm
+    emptyDir: {medium: Memory}
+volumeMounts:   # of the container
+  - name: shm
+    mountPath: /dev/shm"""
+# Engines that are recognised, to say that they are not tuned yet.
+_OTHER_ENGINES = {
+    "SGLang": re.compile(r"sglang"),
+    "TensorRT-LLM": re.compile(r"tritonserver|trtllm|tensorrt"),
+    "Text Generation Inference": re.compile(r"text-generation-(inference|launcher)"),
+    "LMDeploy": re.compile(r"lmdeploy"),
+}
+
+
+def examine_file(
+    text: str,
+    *,
+    engines: Sequence[Engine] = tuple(ENGINES.values()),
+    assume_version: str | None = None,
+    gpu: Gpu | None = None,
+) -> list[Finding]:
+    """Findings on a manifest file of any number of documents, in its order. Never raises for what the file holds."""
+    documents = load(text)
+    found: list[Finding] = []
+    services = _services(documents)
+    for document in documents:
+        if document.problem is not None:
+            found.append(_unreadable(document))
+        if document.content is not None:
+            for item in expand(document.content):
+                findings = _object(item, services, engines, assume_version, gpu)
+                found += [replace(finding, line=finding.line or document.line) for finding in findings]
+    if not found:
+        found.append(Finding(Severity.NOTE, "file", "engine", "no engine found in it"))
+    return found
+
+
+def examine(
+    documents: Iterable[Any],
+    *,
+    engines: Sequence[Engine] = tuple(ENGINES.values()),
+    assume_version: str | None = None,
+    gpu: Gpu | None = None,
+) -> list[Finding]:
+    """Findings on objects that have been read already (a live namespace's Deployments and Services)."""
+    items = [item for document in documents for item in expand(document)]
+    services = _services([Document(1, item) for item in items])
+    return [finding for item in items for finding in _object(item, services, engines, assume_version, gpu)]
+
+
+def findings_for(
+    deployment: Mapping[str, Any],
+    *,
+    engines: Sequence[Engine] = tuple(ENGINES.values()),
+    services: Iterable[str] = (),
+    assume_version: str | None = None,
+    gpu: Gpu | None = None,
+) -> list[Finding]:
+    """Findings on one Deployment: its engine, flags and knobs, and what its updates will run into.
+
+    `services` are the names of the Services in its namespace, `gpu` is what it runs on, where known.
+    """
+    where = _name(deployment)
+    problem = object_problem(deployment)
+    if problem is not None:
+        return [_refused(where, problem)]
+    template = deployment["spec"]["template"]
+    engine, outcome = _find(template, engines)
+    if isinstance(outcome, Unsupported):
+        return [_not_found(where, template, outcome, engines)]
+    container = _container(template, outcome)
+    who = patient(where, engine, outcome, container, assume_version, gpu)
+    about = rollout_findings(where, deployment["spec"], container, outcome, who.port(), tuple(services), engine.name)
+    return _redacted(who, [*flag_findings(who), *about, *_pod(who, template), *knob_findings(who), *suggestions(who)])
+
+
+def _object(
+    item: Any, services: Sequence[str], engines: Sequence[Engine], assume_version: str | None, gpu: Gpu | None
+) -> list[Finding]:
+    problem = object_problem(item)
+    if problem is not None:
+        return [_refused(_name(item), problem), *_advice_only(item, engines, assume_version, gpu)]
+    if item["kind"] != "Deployment":
+        return []
+    found = findings_for(item, engines=engines, services=services, assume_version=assume_version, gpu=gpu)
+    return [*found, *_replicas(item)] if any(finding.subject.startswith("container ") for finding in found) else found
+
+
+def _find(template: Mapping[str, Any], engines: Sequence[Engine]) -> tuple[Engine, EngineContainer | Unsupported]:
+    """The engine that runs here, or why none can be read."""
+    refusals = []
+    for engine in engines:
+        try:
+            return engine, find_engine(template, engine.owns, engine.syntax(None))
+        except UnsupportedShape as refusal:
+            refusals.append((engine, refusal.unsupported))
+    named = [entry for entry in refusals if entry[1].shape is not Shape.NO_ENGINE]
+    return (named or refusals)[0]
+
+
+def _container(template: Mapping[str, Any], found: EngineContainer) -> Mapping[str, Any]:
+    containers = template["spec"]["containers"]
+    return next(container for container in containers if container.get("name", "") == found.name)
+
+
+def _advice_only(
+    item: Any, engines: Sequence[Engine], assume_version: str | None, gpu: Gpu | None
+) -> Iterator[Finding]:
+    """What is wrong with the flags of an engine that can be read but not tuned where it is."""
+    for template in pod_templates(item):
+        engine, outcome = _find(template.content, engines)
+        if isinstance(outcome, EngineContainer):
+            where = f"{_name(item)}, {template.path}" if template.path else _name(item)
+            who = patient(where, engine, outcome, _container(template.content, outcome), assume_version, gpu)
+            yield from _redacted(who, advice_findings(who, engine.check(outcome.uses, who.version)))
+
+
+def _pod(who: Patient, template: Mapping[str, Any]) -> Iterator[Finding]:
+    tensor = next((use.value for use in reversed(who.found.uses) if _is_flag(use.flag, "tensor-parallel-size")), "1")
+    mounts = {mount.get("mountPath", "").rstrip("/") for mount in who.container.get("volumeMounts") or []}
+    if str(tensor).isdigit() and int(str(tensor)) > 1 and "/dev/shm" not in mounts:
+        text = "tensor parallel workers share memory through /dev/shm, which has 64 MiB in a pod unless it is mounted"
+        yield Finding(Severity.WARNING, who.where, "/dev/shm", text, _SHM)
+    for container in template["spec"]["containers"]:
+        for variable in container.get("env") or []:
+            value, name = variable.get("value"), str(variable.get("name", ""))
+            if not value or "$(" in str(value):
+                continue
+            if _SECRET_NAME.search(name) or who.engine.redact(str(value)) != str(value):
+                text = f"container {container.get('name')} has what looks like a secret in plain text in {name}"
+                yield Finding(Severity.WARNING, who.where, "env", text, "valueFrom: secretKeyRef")
+
+
+def _is_flag(flag: Any, name: str) -> bool:
+    return flag is not None and flag.name == name
+
+
+def _replicas(item: Mapping[str, Any]) -> Iterator[Finding]:
+    replicas = item["spec"].get("replicas", 1)
+    if replicas != 1:
+        text = f"{replicas} replicas: one engine is measured at a time"
+        instead = "start it first" if replicas == 0 else "tune a copy with one replica, and scale the result"
+        yield Finding(Severity.BLOCKER, _name(item), "replicas", text, instead)
+
+
+def _refused(where: str, problem: Unsupported) -> Finding:
+    return Finding(Severity.BLOCKER, where, str(problem.shape), problem.reason, problem.instead)
+
+
+def _unreadable(document: Document) -> Finding:
+    assert document.problem is not None
+    severity = Severity.BLOCKER if document.content is None else Severity.WARNING
+    return replace(_refused("file", document.problem), severity=severity, line=document.problem_line)
+
+
+def _not_found(where: str, template: Mapping[str, Any], problem: Unsupported, engines: Sequence[Engine]) -> Finding:
+    """A refused shape where there is an engine; a note where there is nothing that looks like one."""
+    containers = [container for container in template["spec"]["containers"] if isinstance(container, Mapping)]
+    words = " ".join(_words(container) for container in containers)
+    other = next((name for name, pattern in _OTHER_ENGINES.items() if pattern.search(words)), None)
+    names = " and ".join(engine.name for engine in engines)
+    if other is not None:
+        return Finding(Severity.BLOCKER, where, "engine", f"it runs {other}; only {names} can be tuned so far")
+    if problem.shape is Shape.SEVERAL_ENGINES or any(_engine_like(container, engines) for container in containers):
+        return _refused(where, problem)
+    return Finding(Severity.NOTE, where, "engine", f"no container runs {names}")
+
+
+def _engine_like(container: Mapping[str, Any], engines: Sequence[Engine]) -> bool:
+    words = _words(container)
+    return gpu_count(container) > 0 or any(engine.name in words for engine in engines)
+
+
+def _words(container: Mapping[str, Any]) -> str:
+    try:
+        argv = command_line(container)
+        inline = launch([str(item) for item in argv]).inline or ""
+    except TypeError:
+        argv, inline = [], ""
+    return " ".join([str(container.get("image", "")), *(str(item) for item in argv), inline]).lower()
+
+
+def _redacted(who: Patient, findings: Iterable[Finding]) -> list[Finding]:
+    redact = who.engine.redact
+    return [
+        replace(
+            finding,
+            subject=redact(finding.subject),
+            text=redact(finding.text),
+            instead=None if finding.instead is None else redact(finding.instead),
+        )
+        for finding in findings
+    ]
+
+
+def _services(documents: Iterable[Document]) -> list[str]:
+    items = [item for document in documents if document.content is not None for item in expand(document.content)]
+    return [
+        str((item.get("metadata") or {}).get("name"))
+        for item in items
+        if isinstance(item, Mapping) and item.get("kind") == "Service"
+    ]
+
+
+def _name(item: Any) -> str:
+    if not isinstance(item, Mapping):
+        return "document"
+    metadata = item.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    kind = item.get("kind")
+    return " ".join(str(part) for part in (kind, name) if part) or "document"
