@@ -252,12 +252,12 @@ def _measure(engine: Engine, expecting: Expecting) -> tuple[float | None, dict[s
     objective = expecting.objective
     if objective.kind is ObjectiveKind.THROUGHPUT:
         clients = objective.concurrency or engine.settings.max_num_seqs
-        seen = _level(engine, expecting, Load(concurrency=clients), max(_REQUESTS[0], 3 * clients))
+        seen = _level(engine, expecting, Load(concurrency=clients), max(_REQUESTS[0], 4 * clients))
         return _if_met(seen, expecting, seen.rate)
     if objective.kind is ObjectiveKind.HEADROOM and objective.rate:
         return _if_met(_open(engine, expecting, objective.rate), expecting, objective.rate)
     if all(slo.metric is Metric.ERROR_RATE for slo in expecting.slos):
-        seen = _level(engine, expecting, Load(concurrency=_REQUESTS[1]), 2 * _REQUESTS[1])
+        seen = _level(engine, expecting, Load(concurrency=_REQUESTS[1]), 4 * _REQUESTS[1])
         return _if_met(seen, expecting, seen.rate)
     return _capacity(engine, expecting)
 

@@ -62,35 +62,37 @@ def rehearse(engine: Engine, workload: Workload, load: Load, *, requests: int, s
         for one, gap in zip(seen, gaps, strict=True):
             now += gap / load.rate
             one.due = now
-    end = _play(scheduler, engine, planned, seen, load.concurrency)
-    return _summary(seen[int(_WARM_UP * requests) :], end)
+    _play(scheduler, engine, planned, seen, load.concurrency)
+    return _summary(seen[int(_WARM_UP * requests) :], _rate(seen))
 
 
 def _play(
     scheduler: Scheduler, engine: Engine, planned: Sequence[SimRequest], seen: list[_Seen], clients: int | None
-) -> float:
+) -> None:
     """Run until everything is answered; the front end takes requests in order, one at a time."""
     now = front_free = 0.0
-    upcoming, finished = 0, 0
+    sent = finished = 0
+
+    def send(due: float) -> None:
+        """Hand the next request to the front end; it reaches the engine at `entered`."""
+        nonlocal sent, front_free
+        front_free = max(due, front_free) + engine.cost.admission_s(planned[sent].prompt_tokens)
+        seen[sent].due, seen[sent].entered = due, front_free
+        sent += 1
+
+    if clients is None:
+        while sent < len(planned):
+            send(seen[sent].due)
+    entered = 0
     while finished < len(planned):
-        while upcoming < len(planned):
-            request = planned[upcoming]
-            if clients is not None:
-                if upcoming - finished >= clients:
-                    break
-                seen[upcoming].due = now
-            enters = max(seen[upcoming].due, front_free) + engine.cost.admission_s(request.prompt_tokens)
-            if enters > now and not (scheduler.idle and enters >= now):
-                break
-            now = max(now, enters)
-            front_free = enters
-            scheduler.add(request)
-            upcoming += 1
-        if clients is None and upcoming < len(planned):
-            following = max(seen[upcoming].due, front_free)
-            limit = max(0.0, following - now)
-        else:
-            limit = math.inf
+        while clients is not None and sent < len(planned) and sent - finished < clients:
+            send(now)
+        if scheduler.idle and entered < sent:
+            now = max(now, seen[entered].entered)
+        while entered < sent and seen[entered].entered <= now:
+            scheduler.add(planned[entered])
+            entered += 1
+        limit = seen[entered].entered - now if entered < sent else math.inf
         stretch = scheduler.run_ahead(limit)
         if stretch is not None:
             for duration in stretch.durations:
@@ -103,7 +105,6 @@ def _play(
         for index, count in outcome.tokens:
             seen[index].tokens.append((now, count))
         finished += len(outcome.finished)
-    return now
 
 
 def _request(index: int, workload: Workload, engine: Engine, rng: random.Random) -> SimRequest:
@@ -123,7 +124,7 @@ def _length(lengths: Lengths, rng: random.Random) -> int:
     return max(1, round(rng.lognormvariate(math.log(lengths.mean) - sigma**2 / 2, sigma)))
 
 
-def _summary(seen: Sequence[_Seen], end: float) -> Rehearsal:
+def _summary(seen: Sequence[_Seen], rate: float) -> Rehearsal:
     samples: dict[Metric, list[float]] = {metric: [] for metric in Metric}
     for one in seen:
         first, last = one.tokens[0][0], one.tokens[-1][0]
@@ -134,8 +135,16 @@ def _summary(seen: Sequence[_Seen], end: float) -> Rehearsal:
             samples[Metric.TPOT].append((last - first) / (count - 1))
         times = [time for time, _ in one.tokens]
         samples[Metric.ITL] += [later - earlier for earlier, later in itertools.pairwise(times)]
-    begin = seen[0].due if seen else 0.0
-    return Rehearsal(samples, len(seen) / max(1e-9, end - begin), 0)
+    return Rehearsal(samples, rate, 0)
+
+
+def _rate(seen: Sequence[_Seen]) -> float:
+    """Requests answered per second, from the first quarter's end (the first all end together) to the last one sent:
+    what is left over then drains at its own pace."""
+    ends = sorted(one.tokens[-1][0] for one in seen)
+    begin, last = ends[len(ends) // 4], seen[-1].due
+    end = last if last > begin else ends[-1]
+    return sum(begin < time <= end for time in ends) / (end - begin) if end > begin else 0.0
 
 
 def _statistic(samples: list[float], name: str) -> float:

@@ -1,0 +1,202 @@
+"""What is searched on which target, what the user may change, and how mistakes are told."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.search.targets import A100, cpu_target, target, whole_space, write
+from tuner.core.errors import InvalidInput
+from tuner.core.knob import KnobKind
+from tuner.search import Space, load_space
+from tuner.simulator.catalogue import find_gpu
+
+
+def names(space: Space) -> set[str]:
+    return {knob.name for knob in space.knobs}
+
+
+def reason(space: Space, knob: str) -> str:
+    return "; ".join(one.reason for one in space.left_out if one.knob == knob)
+
+
+def mistakes(*args: object, **kwargs: object) -> str:
+    with pytest.raises(InvalidInput) as caught:
+        load_space(*args, **kwargs)  # type: ignore[arg-type]
+    return "\n".join(caught.value.problems)
+
+
+def test_only_lossless_knobs_are_searched_unless_more_is_allowed() -> None:
+    space = load_space("vllm", target())
+    assert names(space) == {
+        "max_num_seqs",
+        "max_num_batched_tokens",
+        "gpu_memory_utilization",
+        "enable_prefix_caching",
+        "enable_chunked_prefill",
+        "block_size",
+    }
+    assert "did not allow" in reason(space, "kv_cache_dtype")
+    assert "real text" in reason(space, "speculative_method")
+    assert "only when asked" in reason(space, "tensor_parallel_size")
+    assert all(space.why[name] for name in names(space))
+
+
+def test_fp8_cache_needs_a_gpu_that_has_it() -> None:
+    assert whole_space().by_name["kv_cache_dtype"].choices == ("auto", "fp8")
+    old = whole_space(target(gpu=A100))
+    assert "kv_cache_dtype" not in names(old)
+    assert "A100-80 has 8.0" in reason(old, "kv_cache_dtype")
+    assert whole_space(target(gpu=find_gpu("L4"))).by_name["kv_cache_dtype"].choices == ("auto", "fp8")
+    unknown = whole_space(target(gpu=None))
+    assert "unknown" in reason(unknown, "kv_cache_dtype")
+
+
+def test_cpu_has_its_own_ranges() -> None:
+    space = load_space("vllm", cpu_target(), allow_output_change=True)
+    assert "gpu_memory_utilization" not in names(space)
+    assert "VLLM_CPU_KVCACHE_SPACE" in reason(space, "gpu_memory_utilization")
+    assert all(int(size) % 32 == 0 for size in space.by_name["block_size"].choices)
+    assert (space.by_name["max_num_batched_tokens"].low, space.by_name["max_num_seqs"].high) == (32, 256)
+    assert space.by_name["kv_cache_dtype"].choices == ("auto", "fp8")
+
+
+def test_versions_gate_knobs_and_defaults() -> None:
+    assert "always splits" in reason(load_space("vllm", target(version="0.10.2")), "enable_chunked_prefill")
+    assert load_space("vllm", target(version="0.21.3")).defaults["gpu_memory_utilization"] == 0.90
+    assert load_space("vllm", target(version="v0.22.0rc1")).defaults["gpu_memory_utilization"] == 0.92
+    assert "enable_chunked_prefill" in names(load_space("vllm", target(version=None)))
+
+
+def test_tensor_parallelism_is_searched_when_asked_for() -> None:
+    space = load_space("vllm", target(gpu_count=4), {"tensor_parallel_size": "search"})
+    assert space.by_name["tensor_parallel_size"].choices == (1, 2, 4)
+    assert "there are 4" in reason(space, "tensor_parallel_size")
+
+
+def test_what_the_target_sets_and_nobody_searches_stays_in_every_candidate() -> None:
+    info = target(baseline={"kv_cache_dtype": "fp8", "tensor_parallel_size": 1, "max_num_seqs": 200})
+    space = load_space("vllm", info)
+    candidate = space.repair({})
+    assert candidate["kv_cache_dtype"] == "fp8"
+    assert candidate["tensor_parallel_size"] == 1
+    assert space.problems(candidate) == []
+
+
+def test_range_holds_what_the_target_runs_today() -> None:
+    space = whole_space(target(baseline={"max_num_seqs": 2048, "kv_cache_dtype": "fp8_e5m2"}))
+    assert space.by_name["max_num_seqs"].high == 2048
+    assert "fp8_e5m2" in space.by_name["kv_cache_dtype"].choices
+
+
+def test_user_fixes_narrows_widens_adds_and_drops() -> None:
+    edits = {
+        "max_num_seqs": 100,
+        "max-num-batched-tokens": {"low": 1024, "high": 65536},
+        "gpu_memory_utilization": [0.85, 0.9],
+        "block_size": "drop",
+        "enable_prefix_caching": True,
+        "stream_interval": {"type": "int", "low": 1, "high": 8},
+    }
+    space = load_space("vllm", target(), edits)
+    assert space.fixed == {"max_num_seqs": 100, "enable_prefix_caching": True}
+    assert (space.by_name["max_num_batched_tokens"].low, space.by_name["max_num_batched_tokens"].high) == (1024, 65536)
+    assert space.by_name["gpu_memory_utilization"].choices == (0.85, 0.9)
+    assert space.by_name["stream_interval"].kind is KnobKind.INT
+    assert reason(space, "block_size") == "you dropped it"
+    assert space.repair({"max_num_seqs": 5})["max_num_seqs"] == 100
+
+
+def test_value_that_leaves_nothing_to_try_is_fixed() -> None:
+    space = load_space("vllm", target(), {"max_num_seqs": [64]})
+    assert space.fixed["max_num_seqs"] == 64
+    assert "only one value" in reason(space, "max_num_seqs")
+
+
+def test_fixed_speculation_keeps_its_tokens_in_the_search() -> None:
+    space = load_space("vllm", target(), {"speculative_method": "ngram"}, real_text=True)
+    assert "num_speculative_tokens" in space.repair({})
+
+
+def test_several_mistakes_are_told_together() -> None:
+    edits = {
+        "max_num_seqs": "many",
+        "max_num_batched_tokens": {"low": 9000, "high": 100},
+        "max_num_sequences": {"low": 1},
+        "enable_prefix_caching": {"low": 0},
+        "block_size": True,
+        "gpu_memory_utilization": {"low": 0.5, "hi": 0.9},
+    }
+    told = mistakes("vllm", target(), edits)
+    assert "search.knobs.max_num_seqs: 'many'" in told
+    assert "search.knobs.max_num_batched_tokens: low 9000 is over high 100" in told
+    assert "search.knobs.max_num_sequences: unknown knob" in told
+    assert "search.knobs.enable_prefix_caching" in told
+    assert "search.knobs.block_size: True" in told
+    assert "unknown field hi; allowed: type, low" in told
+
+
+def test_output_change_is_not_smuggled_in_by_fixing_it() -> None:
+    assert "may change the engine's output" in mistakes("vllm", target(), {"kv_cache_dtype": "fp8"})
+    space = load_space("vllm", target(), {"kv_cache_dtype": "fp8"}, allow_output_change=True)
+    assert space.fixed["kv_cache_dtype"] == "fp8"
+
+
+def test_relation_that_nothing_can_keep_is_refused() -> None:
+    edits = {"max_num_seqs": 1024, "max_num_batched_tokens": [128, 256]}
+    assert "no candidate can keep 'max_num_batched_tokens >= max_num_seqs'" in mistakes("vllm", target(), edits)
+
+
+def test_unknown_engine_names_the_known_ones() -> None:
+    assert "allowed: " in mistakes("triton", target())
+    assert "vllm" in mistakes("triton", target())
+
+
+FILE = """\
+engine: demo
+knobs:
+  seqs:
+    type: int
+    low: 8
+    high: 4
+  tokens:
+    type: integer
+  share: {type: float, low: 0.1, high: 0.9, colour: red, if: {gpu: H100}}
+  kind: {type: choice, choices: [a, a]}
+  late: {type: int, low: 1, high: 2, active: {later: [1]}}
+relations:
+  - must: seqs = tokens
+  - {must: seqs >= 2 when kind is a, because: no}
+"""
+
+
+def test_file_mistakes_come_with_line_field_value_and_what_is_allowed(tmp_path: Path) -> None:
+    path = write(tmp_path / "demo.yaml", FILE)
+    told = mistakes(path, target())
+    assert f"{path}:3: seqs: low 8 is over high 4" in told
+    assert f"{path}:7: tokens.type: 'integer'; allowed: int, float, choice, bool" in told
+    assert f"{path}:9: knobs.share.colour: unknown field" in told
+    assert "unknown gate 'gpu'; allowed: cpu, version, compute_capability, gpus" in told
+    assert "kind.choices: ['a', 'a']; a value is listed twice" in told
+    assert f"{path}:11: knobs.late.active: 'later'; allowed: a knob declared above" in told
+    assert f"{path}:13: relations: 'seqs = tokens' is not a relation; allowed: NAME >= NAME_OR_NUMBER" in told
+    assert f"{path}:14: relations.because: unknown field" in told
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("engine: [", ":1: "),
+        ("engine: x\nengine: y\n", ":2: "),
+        ("- a\n", "must be a mapping"),
+        ("engine: x\nknobs: {}\n", ":2: knobs: {}"),
+        ("knobs: {a: {type: bool}}\n", "engine: None"),
+    ],
+)
+def test_broken_files_are_refused(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in mistakes(write(tmp_path / "x.yaml", text), target())
+
+
+def test_yaml_is_version_1_2(tmp_path: Path) -> None:
+    text = "engine: demo\nknobs:\n  mode: {type: choice, choices: [on, off, 017]}\n"
+    space = load_space(write(tmp_path / "demo.yaml", text), target())
+    assert space.by_name["mode"].choices == ("on", "off", 17)
