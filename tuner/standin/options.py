@@ -1,0 +1,125 @@
+"""What the stand-in is told beside vLLM's own flags: by --sim-NAME, or by TUNER_SIM_NAME in the environment.
+
+A Deployment's flags are vLLM's own, so there the environment is used; a flag wins over it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tuner.core.errors import InvalidInput
+from tuner.core.hardware import Gpu
+from tuner.simulator.catalogue import find_gpu
+
+_PREFIX = "TUNER_SIM_"
+
+#: What can be made to fail, and what each does.
+FAILURES = {
+    "": "nothing",
+    "oom-at-start": "the GPU runs out of memory while CUDA graphs are captured",
+    "crash-at-start": "the engine process ends with an error while it starts",
+    "never-ready": "loading never ends",
+    "oom-under-load": "the GPU runs out of memory once `fail-at` requests run",
+    "crash-under-load": "the engine process vanishes once `fail-at` requests run",
+    "hang-under-load": "no token comes any more once `fail-at` requests run",
+}
+
+
+@dataclass(frozen=True)
+class SimOptions:
+    """How the simulated machine is made.
+
+    `model` names the shape where vLLM's own model argument does not; `speed` divides all times; `start_s` is the wall
+    time from launch to ready (None: what this model would take, divided by `speed`). `seed` draws the hidden truth of
+    the machine, `start` the noise of this start (None: drawn anew at each).
+    """
+
+    gpu: Gpu
+    gpu_count: int = 1
+    model: str | None = None
+    seed: int = 0
+    start: int | None = None
+    speed: float = 1.0
+    start_s: float | None = None
+    fail: str = ""
+    fail_at: int = 4
+
+
+def split_options(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[SimOptions, list[str]]:
+    """The stand-in's own options, and the rest of the command line, which is vLLM's. Raises InvalidInput."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in _NAMES:
+        parser.add_argument(f"--sim-{name}", default=environ.get(_PREFIX + name.upper().replace("-", "_")))
+    try:
+        found, rest = parser.parse_known_args(list(argv))
+    except argparse.ArgumentError as error:
+        raise InvalidInput(str(error)) from error
+    unknown = [item for item in rest if item.startswith("--sim-")]
+    if unknown:
+        allowed = ", ".join(f"--sim-{name}" for name in _NAMES)
+        raise InvalidInput(*(f"{item}: not an option of the stand-in; allowed: {allowed}" for item in unknown))
+    return _Reader(vars(found)).options(), rest
+
+
+_NAMES = ("gpu", "gpu-count", "model", "seed", "start", "speed", "start-seconds", "fail", "fail-at")
+
+
+class _Reader:
+    """Turns texts into options and collects what is wrong with them."""
+
+    def __init__(self, texts: Mapping[str, str | None]) -> None:
+        self._texts = texts
+        self._problems: list[str] = []
+
+    def options(self) -> SimOptions:
+        gpu = self._gpu()
+        fail = self._text("fail") or ""
+        if fail not in FAILURES:
+            self._problems.append(f"--sim-fail: {fail!r}; allowed: {', '.join(name for name in FAILURES if name)}")
+        count, seed, fail_at = (
+            self._number("gpu-count", 1, 1),
+            self._number("seed", 0, 0),
+            self._number("fail-at", 4, 1),
+        )
+        start, seconds = self._number("start", None, 0), self._number("start-seconds", None, 0)
+        speed = self._number("speed", 1.0, 1e-3)
+        if self._problems:
+            raise InvalidInput(*self._problems)
+        assert gpu is not None
+        assert speed is not None
+        return SimOptions(
+            gpu=gpu,
+            gpu_count=int(count or 1),
+            model=self._text("model"),
+            seed=int(seed or 0),
+            start=None if start is None else int(start),
+            speed=speed,
+            start_s=seconds,
+            fail=fail,
+            fail_at=int(fail_at or 1),
+        )
+
+    def _text(self, name: str) -> str | None:
+        return self._texts["sim_" + name.replace("-", "_")] or None
+
+    def _gpu(self) -> Gpu | None:
+        try:
+            return find_gpu(self._text("gpu") or "H100")
+        except InvalidInput as error:
+            self._problems += [f"--sim-gpu: {problem}" for problem in error.problems]
+            return None
+
+    def _number(self, name: str, default: float | None, least: float) -> float | None:
+        text = self._text(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not least <= value < float("inf"):
+            self._problems.append(f"--sim-{name}: {text!r}; allowed: a number of at least {least:g}")
+            return default
+        return value
