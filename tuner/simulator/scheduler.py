@@ -44,17 +44,26 @@ def prefix_hashes(group: Hashable, tokens: int, block_size: int) -> tuple[Hashab
 
 @dataclass(slots=True, eq=False)
 class Sequence:
-    """A request inside the scheduler. `computed` tokens have their KV in the cache."""
+    """A request inside the scheduler.
+
+    Of `length` known tokens, `computed` have their KV in the cache, and the blocks held have room for `capacity`.
+    """
 
     request: SimRequest
+    length: int
     computed: int = 0
-    generated: int = 0
+    capacity: int = 0
     holding: Holding = field(default_factory=Holding)
 
     @property
-    def length(self) -> int:
-        """Tokens known so far."""
-        return self.request.prompt_tokens + self.generated
+    def generated(self) -> int:
+        """Tokens produced so far."""
+        return self.length - self.request.prompt_tokens
+
+    @property
+    def left(self) -> int:
+        """Tokens still to be produced."""
+        return self.request.prompt_tokens + self.request.output_tokens - self.length
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +143,7 @@ class Scheduler:
             raise ValueError(f"request {request.id} can't be served: {request}")
         if not self.waiting:
             self._steady = False
-        self.waiting.append(Sequence(request))
+        self.waiting.append(Sequence(request, request.prompt_tokens))
 
     def cancel(self, request_id: int) -> bool:
         """Drop a request that its client gave up. False where it is not here."""
@@ -165,7 +174,7 @@ class Scheduler:
         batch = len(self.running)
         if not self._steady or not batch or self.settings.num_speculative_tokens:
             return None
-        steps = min(sequence.request.output_tokens - sequence.generated for sequence in self.running) - 1
+        steps = min(sequence.left for sequence in self.running) - 1
         steps = min(steps, self.MAX_STRETCH)
         if steps < 2 or batch * (steps // self.settings.block_size + 1) > self.pool.free:
             return None
@@ -179,24 +188,29 @@ class Scheduler:
     def _schedule(self) -> list[tuple[Sequence, int]]:
         batch: list[tuple[Sequence, int]] = []
         budget = self.settings.max_num_batched_tokens
-        preempted = False
-        index = 0
-        while index < len(self.running) and budget > 0:
-            sequence = self.running[index]
-            count = min(self._wanted(sequence), budget)
-            while not self._grow(sequence, count):
-                preempted = True
-                victim = self.running[-1]
-                self._preempt(victim)
-                if victim is sequence:
-                    break
-            if index < len(self.running) and self.running[index] is sequence:
-                batch.append((sequence, count))
-                budget -= count
-                index += 1
-        if not preempted:
+        per_decode = self.settings.tokens_per_decode
+        preemptions = self.counters.preemptions
+        for sequence in self.running.copy():
+            missing = sequence.length - sequence.computed
+            count = min(missing if missing > 1 else per_decode, budget)
+            if sequence.computed + count > sequence.capacity and not self._make_room(sequence, count):
+                break
+            batch.append((sequence, count))
+            budget -= count
+            if budget <= 0 or sequence is self.running[-1]:
+                break
+        if self.counters.preemptions == preemptions:
             self._admit(batch, budget)
         return batch
+
+    def _make_room(self, sequence: Sequence, count: int) -> bool:
+        """Preempt the most recent until `count` more tokens fit; False where that takes the sequence itself."""
+        while not self._grow(sequence, count):
+            victim = self.running[-1]
+            self._preempt(victim)
+            if victim is sequence:
+                return False
+        return True
 
     def _admit(self, batch: list[tuple[Sequence, int]], budget: int) -> None:
         while self.waiting and budget > 0 and len(self.running) < self.settings.max_num_seqs:
@@ -249,22 +263,21 @@ class Scheduler:
             return False
         return not self.waiting or self._blocked()
 
-    def _wanted(self, sequence: Sequence) -> int:
-        missing = sequence.length - sequence.computed
-        return missing if missing > 1 else self.settings.tokens_per_decode
-
     def _blocks(self, tokens: int) -> int:
         return -(-tokens // self.settings.block_size)
 
     def _grow(self, sequence: Sequence, count: int) -> bool:
         blocks = self._blocks(sequence.computed + count)
-        return self.pool.grow(sequence.holding, blocks, sequence.request.hashes)
+        if not self.pool.grow(sequence.holding, blocks, sequence.request.hashes):
+            return False
+        sequence.capacity = sequence.holding.blocks * self.settings.block_size
+        return True
 
     def _preempt(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
         whole = sequence.computed // self.settings.block_size
         self.pool.release(sequence.holding, self._hashes(sequence)[:whole])
-        sequence.computed = 0
+        sequence.computed = sequence.capacity = 0
         self.waiting.appendleft(sequence)
         self.counters.preemptions += 1
 
@@ -286,25 +299,25 @@ class Scheduler:
         finished: list[int] = []
         counters = self.counters
         for sequence, count in batch:
-            request = sequence.request
             missing = sequence.length - sequence.computed
+            new = 1
             if missing > 1:
                 counters.prompt_tokens += count
-            if count < missing:
-                sequence.computed += count
-                continue
-            new = 1 if missing > 1 else 1 + self._accepted(count - 1)
-            new = min(new, request.output_tokens - sequence.generated)
-            sequence.computed = sequence.length + new - 1
-            sequence.generated += new
+                if count < missing:
+                    sequence.computed += count
+                    continue
+            elif count > 1:
+                new = min(1 + self._accepted(count - 1), sequence.left)
+            sequence.length += new
+            sequence.computed = sequence.length - 1
             counters.generated_tokens += new
-            tokens.append((request.id, new))
-            if sequence.generated >= request.output_tokens:
-                finished.append(request.id)
+            tokens.append((sequence.request.id, new))
+            if not sequence.left:
+                finished.append(sequence.request.id)
                 self.pool.release(sequence.holding)
         if finished:
             counters.finished += len(finished)
-            self.running = [s for s in self.running if s.generated < s.request.output_tokens]
+            self.running = [sequence for sequence in self.running if sequence.left]
         return StepOutcome(duration_s, tokens, finished)
 
     def _accepted(self, drafted: int) -> int:
@@ -316,11 +329,10 @@ class Scheduler:
         return accepted
 
     def _advance(self, steps: int) -> None:
-        size = self.settings.block_size
         for sequence in self.running:
-            sequence.generated += steps
+            sequence.length += steps
             sequence.computed += steps
-            if sequence.computed > sequence.holding.blocks * size:
+            if sequence.computed > sequence.capacity:
                 self._grow(sequence, 0)
         self.counters.steps += steps
         self.counters.generated_tokens += steps * len(self.running)
