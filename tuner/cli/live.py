@@ -60,7 +60,7 @@ class LiveView:
             case Note():
                 pass
         for line in self._lines(event):
-            self._console.print(line, highlight=False)
+            self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
 
     def _lines(self, event: Event) -> list[Text]:
         plain = not self._console.is_terminal

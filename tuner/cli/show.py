@@ -14,7 +14,7 @@ from tuner.cli.output import print_facts, print_json, print_table, print_yaml
 from tuner.core.knob import Candidate
 from tuner.core.workload import Objective
 from tuner.store import Store, StudyRecord, TrialRecord
-from tuner.study.report import baseline, find_study, margins, objective_of, overview, report, value_of
+from tuner.study.report import baseline, changes, find_study, margins, objective_of, overview, report, value_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,8 +58,7 @@ def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool
         }
     )
     print()
-    first = value_of(baseline(trials))
-    print_table(_columns(wide), [_row(trial, objective, first, wide) for trial in trials])
+    print_table(_columns(wide), [_row(trial, objective, baseline(trials), wide) for trial in trials])
 
 
 def _winner(study: StudyRecord) -> str:
@@ -70,20 +69,20 @@ def _winner(study: StudyRecord) -> str:
 
 
 def _columns(wide: bool) -> list[str]:
-    return ["#", "kind", "outcome", "vs baseline", "margins", "candidate"] + (
+    return ["#", "kind", "outcome", "vs baseline", "margins", "candidate" if wide else "changed"] + (
         ["start", "probe", "levels", "why tried"] if wide else []
     )
 
 
-def _row(trial: TrialRecord, objective: Objective, first: float | None, wide: bool) -> list[str | Text]:
+def _row(trial: TrialRecord, objective: Objective, first: TrialRecord | None, wide: bool) -> list[str | Text]:
     room = ", ".join(f"{_short(slo)} {margin:+.0%}" for slo, margin in margins(trial.verdict).items())
     row: list[str | Text] = [
         str(trial.number),
         trial.kind.value,
         failure_text(trial.failure, trial.screened) or verdict_text(trial.verdict, objective),
-        units.gain(value_of(trial), first),
+        units.gain(value_of(trial), value_of(first)) if trial != first else "",
         room,
-        str(trial.candidate),
+        str(trial.candidate if wide else Candidate.of(changes(trial, first))),
     ]
     if wide:
         row += [

@@ -246,9 +246,23 @@ async def confirm(loop: TrialLoop) -> Confirmation:
         return Confirmation(Conclusion.NO_CHANGE, "no configuration met the SLOs")
     if baseline is None or best.id == baseline.id or best.candidate == baseline.candidate:
         return Confirmation(Conclusion.NO_CHANGE, "nothing the search tried was better than the current configuration")
-    changed = {name for name in best.candidate if best.candidate[name] != baseline.candidate.get(name)}
+    finalist = fewest_changes(best.candidate, baseline)
+    if finalist == baseline.candidate:
+        return Confirmation(Conclusion.NO_CHANGE, "the best that was found is what runs already")
+    changed = {name for name in finalist if finalist[name] != baseline.candidate.get(name)}
     check = any(knob.name in changed for knob in loop.space.knobs if knob.may_change_output)
-    return await Confirming(loop, best.candidate, check).run()
+    return await Confirming(loop, finalist, check).run()
+
+
+def fewest_changes(candidate: Candidate, baseline: TrialRecord) -> Candidate:
+    """`candidate` without the knobs that only spell out what the engine does anyway: what is exported is a small patch.
+
+    The search names every knob; the baseline leaves some to the engine, which reported what it made of them.
+    """
+    settings = (baseline.facts and baseline.facts.settings) or {}
+    return Candidate.of(
+        {name: value for name, value in candidate.items() if name in baseline.candidate or settings.get(name) != value}
+    )
 
 
 def _values(trials: Sequence[TrialRecord], sequence: str, side: str) -> list[float]:

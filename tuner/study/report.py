@@ -90,6 +90,14 @@ def trial_row(trial: TrialRecord, baseline_value: float | None) -> dict[str, Any
     }
 
 
+def changes(trial: TrialRecord, first: TrialRecord | None) -> dict[str, Any]:
+    """The knobs that a trial set to something else than the baseline ran with, as far as its engine reported it."""
+    if first is None or trial.id == first.id:
+        return dict(trial.candidate)
+    before: dict[str, Any] = {**((first.facts and first.facts.settings) or {}), **first.candidate}
+    return {name: value for name, value in trial.candidate.items() if name not in before or before[name] != value}
+
+
 def outcome(trial: TrialRecord) -> str:
     """One word for how a trial ended."""
     if not trial.recorded:
