@@ -67,13 +67,13 @@ def object_problem(document: Any) -> Unsupported | None:
 
 def _other_kind(document: Mapping[str, Any], kind: str, version: str) -> Unsupported | None:
     if kind.startswith("Ray"):
-        return Unsupported(Shape.RAY, f"a {kind} runs the engine inside Ray")
+        return Unsupported(Shape.RAY, f"{kind}: the engine runs inside Ray")
     if kind in _HELM:
-        return Unsupported(Shape.HELM_VALUES, f"a {kind} holds values for a chart, not the Deployment itself")
+        return Unsupported(Shape.HELM_VALUES, f"{kind}: values for a chart, not the Deployment itself")
     if kind in _OTHER_WORKLOADS:
-        return Unsupported(Shape.OTHER_WORKLOAD, f"a {kind}, not a Deployment")
+        return Unsupported(Shape.OTHER_WORKLOAD, f"{kind}: not a Deployment")
     if kind in _ENGINE_RESOURCES or (not _OWN_GROUPS.fullmatch(version) and any(True for _ in pod_templates(document))):
-        return Unsupported(Shape.CUSTOM_RESOURCE, f"a {kind} ({version}), whose controller owns the pods")
+        return Unsupported(Shape.CUSTOM_RESOURCE, f"{kind} ({version}): its controller owns the pods")
     return None
 
 

@@ -132,7 +132,8 @@ def malformed(container: Mapping[str, Any]) -> Unsupported | None:
             return Unsupported(Shape.MALFORMED, f"{field} of container {name!r} is not a list")
         for position, item in enumerate(items):
             if not isinstance(item, str):
-                text = f"{field}[{position}] of container {name!r} is {item!r}, not a string: quote it"
+                kind = repr(item) if isinstance(item, (bool, int, float)) else f"a {type(item).__name__}"
+                text = f"{field}[{position}] of container {name!r} is {kind}, not a string: quote it"
                 return Unsupported(Shape.MALFORMED, text)
     return None
 

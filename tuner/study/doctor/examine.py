@@ -47,8 +47,12 @@ def examine_file(
     documents = load(text)
     found: list[Finding] = []
     services = _services(documents)
+    template = False
     for document in documents:
-        if document.problem is not None:
+        # A template is one in all its documents: that is said once.
+        again = template and document.problem is not None and document.problem.shape is Shape.HELM_TEMPLATE
+        if document.problem is not None and not again:
+            template = document.problem.shape is Shape.HELM_TEMPLATE
             found.append(_unreadable(document))
         if document.content is not None:
             for item in expand(document.content):

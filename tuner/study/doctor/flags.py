@@ -21,6 +21,8 @@ from tuner.search.space import Space, describe
 from tuner.study.doctor.finding import Finding, Severity
 from tuner.study.doctor.translate import translate
 
+_PARALLEL = frozenset({"tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"})
+
 
 @dataclass(frozen=True)
 class Patient:
@@ -77,10 +79,13 @@ def flag_findings(patient: Patient) -> list[Finding]:
 
 
 def advice_findings(patient: Patient, advice: Sequence[FlagAdvice]) -> list[Finding]:
-    """The engine's advice on flags: blockers where this version stops at them, notes where only a newer one would."""
+    """The engine's advice on flags: blockers where this version stops at them, notes where only a newer one would.
+
+    Of an unknown version nobody can say more than a warning.
+    """
     return [
         Finding(
-            Severity.NOTE if entry.later else _weight(entry),
+            Severity.NOTE if entry.later else _weight(entry, patient.version),
             patient.where,
             entry.flag,
             entry.problem,
@@ -90,8 +95,8 @@ def advice_findings(patient: Patient, advice: Sequence[FlagAdvice]) -> list[Find
     ]
 
 
-def _weight(entry: FlagAdvice) -> Severity:
-    return Severity.WARNING if "no effect" in entry.problem else Severity.BLOCKER
+def _weight(entry: FlagAdvice, version: str | None) -> Severity:
+    return Severity.WARNING if version is None or "no effect" in entry.problem else Severity.BLOCKER
 
 
 def _engine(patient: Patient, fixed: Mapping[str, Value]) -> Finding:
@@ -134,7 +139,8 @@ def _legible(engine: Engine, use: FlagUse) -> bool:
 def _gpus(patient: Patient, baseline: Candidate, fixed: Mapping[str, Value]) -> Iterator[Finding]:
     tensor, pipeline = baseline.get("tensor_parallel_size", 1), fixed.get("pipeline_parallel_size", 1)
     data = fixed.get("data_parallel_size", 1)
-    if not all(isinstance(size, int) for size in (tensor, pipeline, data)):
+    hidden = patient.found.referenced.keys() & _PARALLEL
+    if hidden or not all(isinstance(size, int) for size in (tensor, pipeline, data)):
         return
     needed, given = int(tensor) * int(pipeline) * int(data), patient.found.gpu_count
     if given and needed > given:
