@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 
 from tuner.core.errors import TunerError
 from tuner.store.tables import PREFIX, VERSION_TABLE, metadata
+from tuner.store.url import masked
 
 #: The newest migration in this package.
 HEAD = "0001"
@@ -35,7 +36,7 @@ class Database:
 
     def __init__(self, url: URL) -> None:
         self.url = url
-        self.shown = url.render_as_string(hide_password=True)
+        self.shown = masked(url.render_as_string(hide_password=False))
         self.sqlite = url.get_backend_name() == "sqlite"
         self._engine = _sqlite(url) if self.sqlite else _postgresql(url)
 

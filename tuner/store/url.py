@@ -36,7 +36,8 @@ def parse_url(text: str) -> URL:
 def masked(text: str) -> str:
     """The URL with its password hidden, also where it can't be parsed."""
     try:
-        return make_url(text).render_as_string(hide_password=True)
+        shown = make_url(text).render_as_string(hide_password=True)
     except (ArgumentError, ValueError):
         scheme, separator, rest = text.partition("://")
-        return scheme + separator + re.sub(r"^[^/]*@", "***@", rest)
+        shown = scheme + separator + re.sub(r"^[^/]*@", "***@", rest)
+    return re.sub(r"([?&]\w*password=)[^&]*", r"\1***", shown)

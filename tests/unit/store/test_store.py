@@ -1,0 +1,251 @@
+"""What the store promises: names are unique, outcomes are entered once, claims exclude each other."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from tuner.core.cause import Cause, Failure
+from tuner.core.errors import InvalidInput
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate
+from tuner.core.measurement import Answer, Level, Measurement, SloTest, Statistic, Verdict
+from tuner.core.workload import Load
+from tuner.store import Conflict, Phase, Store, StudyRecord, StudyState, TrialKind, TrialRecord
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
+LATER = NOW + timedelta(minutes=1)
+
+
+def make_study(store: Store, name: str = "a", target: str = "t", fingerprint: str = "f") -> StudyRecord:
+    return store.create_study(
+        name=name, spec={"fingerprint": fingerprint, "seed": 1}, target=target, info={"gpu": "H100"}, now=NOW
+    )
+
+
+def make_trial(store: Store, study: StudyRecord, kind: TrialKind = TrialKind.SEARCH) -> TrialRecord:
+    return store.add_trial(
+        study.id, kind=kind, candidate=Candidate.of(max_num_seqs=64), reason="TPE", ticket=3, now=NOW
+    )
+
+
+def make_level() -> Level:
+    statistic = Statistic(100, 0.1, 0.1, 0.2, 0.2, 0.3, 0.4)
+    test = SloTest("ttft p95 <= 500ms", Answer.PASS, 0.2, -0.6, 0, 100, 0.0, 0.03)
+    return Level(
+        Load(rate=4.0), Answer.PASS, (test,), 30.0, 100, {"timeout": 1}, 4.0, 512.0, 2048.0, {"ttft": statistic}
+    )
+
+
+MEASUREMENT = Measurement((make_level(),), 512.0, 0)
+VERDICT = Verdict(512.0, {"ttft p95 <= 500ms": -0.6})
+
+
+def test_a_study_comes_back_as_it_was_entered(store: Store) -> None:
+    study = make_study(store)
+    assert store.study("a") == study
+    assert study.state is StudyState.CREATED
+    assert (study.fingerprint, study.spec["seed"], study.info) == ("f", 1, {"gpu": "H100"})
+    assert (study.created, study.holder, study.result) == (NOW, None, None)
+    assert store.study("b") is None
+
+
+def test_a_name_that_is_taken_is_refused(store: Store) -> None:
+    make_study(store)
+    with pytest.raises(InvalidInput, match="'a' exists already"):
+        make_study(store)
+    assert len(store.studies()) == 1
+
+
+def test_studies_without_a_fingerprint_are_told_apart_by_their_specification(store: Store) -> None:
+    one = store.create_study(name="1", spec={"seed": 1}, target="t", info={}, now=NOW)
+    two = store.create_study(name="2", spec={"seed": 2}, target="t", info={}, now=NOW)
+    assert one.fingerprint != two.fingerprint
+
+
+def test_times_come_back_in_utc_and_a_time_without_a_zone_is_refused(store: Store) -> None:
+    there = NOW.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    study = store.create_study(name="a", spec={}, target="t", info={}, now=there)
+    assert study.created == NOW
+    assert study.created.tzinfo is UTC
+    with pytest.raises(ValueError, match="time zone"):
+        store.set_state(study.id, StudyState.SEARCHING, "", datetime(2026, 1, 1))
+
+
+def test_state_and_result_are_kept(store: Store) -> None:
+    study = make_study(store)
+    store.set_state(study.id, StudyState.FINISHED, "better by 12 %", LATER)
+    store.set_result(study.id, {"gain": 0.12})
+    kept = store.study("a")
+    assert kept is not None
+    assert (kept.state, kept.detail, kept.result, kept.updated) == (
+        StudyState.FINISHED, "better by 12 %", {"gain": 0.12}, LATER,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("state", list(StudyState))
+def test_the_latest_unfinished_study_of_target_and_fingerprint_goes_on(store: Store, state: StudyState) -> None:
+    first = make_study(store, "first")
+    make_study(store, "other-target", target="u")
+    make_study(store, "other-spec", fingerprint="g")
+    latest = make_study(store, "latest")
+    store.set_state(latest.id, state, "", LATER)
+    found = store.resumable("t", "f")
+    assert found is not None
+    assert found.id == (first.id if state in (StudyState.FINISHED, StudyState.FAILED) else latest.id)
+    assert store.resumable("t", "h") is None
+
+
+def test_one_holder_at_a_time_until_its_claim_expires(store: Store) -> None:
+    study = make_study(store)
+    assert store.claim(study.id, "one", NOW, 60)
+    assert store.claim(study.id, "one", NOW, 60)
+    assert not store.claim(study.id, "two", NOW + timedelta(seconds=59), 60)
+    assert store.renew(study.id, "one", NOW + timedelta(seconds=59), 60)
+    assert not store.claim(study.id, "two", NOW + timedelta(seconds=60), 60)
+    assert store.claim(study.id, "two", NOW + timedelta(seconds=119), 60)
+    assert not store.renew(study.id, "one", NOW + timedelta(seconds=120), 60)
+
+
+def test_only_the_holder_can_release(store: Store) -> None:
+    study = make_study(store)
+    store.claim(study.id, "one", NOW, 60)
+    store.release(study.id, "two")
+    assert not store.claim(study.id, "two", NOW, 60)
+    store.release(study.id, "one")
+    assert store.claim(study.id, "two", NOW, 60)
+
+
+def test_trials_are_numbered_within_their_study(store: Store) -> None:
+    a, b = make_study(store, "a"), make_study(store, "b")
+    assert [make_trial(store, study).number for study in (a, b, a, a)] == [0, 0, 1, 2]
+    assert [trial.number for trial in store.trials(a.id)] == [0, 1, 2]
+
+
+def test_a_trial_goes_through_its_phases_and_keeps_when_each_began(store: Store) -> None:
+    trial = make_trial(store, make_study(store), TrialKind.BASELINE)
+    assert trial.phase is Phase.SUGGESTED
+    order = [Phase.SCREENING, Phase.STARTING, Phase.WARMING_UP, Phase.PROBING, Phase.JUDGING]
+    for minute, phase in enumerate(order, 1):
+        store.enter_phase(trial.id, phase, NOW + timedelta(minutes=minute))
+    store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, now=NOW + timedelta(minutes=6))
+    store.mark_told(trial.id, NOW + timedelta(minutes=7))
+    kept = store.trial(trial.id)
+    assert [one.phase for one in kept.phases] == list(Phase)
+    assert [one.began for one in kept.phases] == [NOW + timedelta(minutes=minute) for minute in range(8)]
+    assert (kept.phase, kept.told, kept.kind) == (Phase.TOLD, True, TrialKind.BASELINE)
+
+
+def test_an_outcome_comes_back_as_it_was_entered(store: Store) -> None:
+    trial = make_trial(store, make_study(store))
+    facts = EngineFacts("vllm", "0.11.0", settings={"max_num_seqs": 64, "enable_prefix_caching": True}, start_s=61.5)
+    recorded = store.record(
+        trial.id,
+        verdict=VERDICT,
+        measurement=MEASUREMENT,
+        facts=facts,
+        start_s=61.5,
+        probe_s=30.0,
+        gpu_s=91.5,
+        now=LATER,
+    )
+    assert recorded == store.trial(trial.id) == store.trials(trial.study_id)[0]
+    assert (recorded.verdict, recorded.measurement, recorded.facts) == (VERDICT, MEASUREMENT, facts)
+    assert (recorded.start_s, recorded.probe_s, recorded.gpu_s) == (61.5, 30.0, 91.5)
+    assert (recorded.recorded, recorded.told, recorded.phase) == (LATER, False, Phase.RECORDED)
+
+
+def test_an_outcome_is_entered_once(store: Store) -> None:
+    trial = make_trial(store, make_study(store))
+    first = store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, start_s=1.0, now=NOW)
+    assert store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, start_s=1.0, now=LATER) == first
+    with pytest.raises(Conflict, match="another outcome"):
+        store.record(trial.id, verdict=Verdict(513.0, {}), measurement=MEASUREMENT, start_s=1.0, now=LATER)
+    assert store.trial(trial.id) == first
+
+
+def test_after_its_outcome_a_trial_takes_no_phase_and_no_level(store: Store) -> None:
+    trial = make_trial(store, make_study(store))
+    with pytest.raises(Conflict, match="no outcome yet"):
+        store.mark_told(trial.id)
+    store.record(trial.id, verdict=VERDICT, now=NOW)
+    with pytest.raises(Conflict, match="probing"):
+        store.enter_phase(trial.id, Phase.PROBING, LATER)
+    with pytest.raises(Conflict, match="level"):
+        store.add_level(trial.id, make_level(), LATER)
+
+
+def test_told_twice_is_told_once(store: Store) -> None:
+    trial = make_trial(store, make_study(store))
+    store.record(trial.id, verdict=VERDICT, now=NOW)
+    store.mark_told(trial.id, NOW)
+    store.mark_told(trial.id, LATER)
+    assert [one.phase for one in store.trial(trial.id).phases].count(Phase.TOLD) == 1
+
+
+def test_a_failed_trial_keeps_its_cause_with_and_without_a_verdict(store: Store) -> None:
+    study = make_study(store)
+    oom = Failure(Cause.GPU_OOM_AT_START, "out of memory", "CUDA out of memory", overshoot=0.2)
+    taught = store.record(make_trial(store, study).id, verdict=Verdict(None, {"failure": 1.2}, oom), now=NOW)
+    assert taught.failure == oom
+    unscheduled = Failure(Cause.UNSCHEDULABLE, "0/1 nodes")
+    infrastructure = store.record(make_trial(store, study).id, verdict=None, failure=unscheduled, now=NOW)
+    assert (infrastructure.verdict, infrastructure.failure) == (None, unscheduled)
+    screened = store.record(make_trial(store, study).id, verdict=None, failure=oom, screened=True, now=NOW)
+    assert screened.screened
+
+
+def test_levels_are_kept_as_they_end_also_without_an_outcome(store: Store) -> None:
+    trial = make_trial(store, make_study(store))
+    store.add_level(trial.id, make_level(), NOW)
+    store.add_level(trial.id, make_level(), LATER)
+    kept = store.trial(trial.id)
+    assert kept.levels == (make_level(), make_level())
+    assert kept.measurement is None
+
+
+def test_a_number_that_is_not_finite_is_refused_and_leaves_no_trace(store: Store) -> None:
+    study = make_study(store)
+    trial = make_trial(store, study)
+    with pytest.raises(ValueError, match="finite"):
+        store.record(trial.id, verdict=Verdict(math.inf, {}), now=NOW)
+    with pytest.raises(ValueError, match="finite"):
+        store.set_result(study.id, {"gain": math.nan})
+    with pytest.raises(ValueError, match="finite"):
+        store.record(trial.id, verdict=VERDICT, gpu_s=math.nan, now=NOW)
+    assert store.trial(trial.id) == trial
+
+
+def test_text_that_no_database_can_hold_is_kept_as_far_as_it_can_be(store: Store) -> None:
+    study = make_study(store)
+    store.set_state(study.id, StudyState.FAILED, "log\0 with \udcff and ☃", NOW)
+    kept = store.study("a")
+    assert kept is not None
+    assert kept.detail == "log� with � and ☃"
+    trial = make_trial(store, study)
+    evidence = Failure(Cause.UNKNOWN, "nul\0", "lone \udcff")
+    assert store.record(trial.id, verdict=None, failure=evidence, now=NOW).failure == evidence
+
+
+def test_unknown_ids_are_told(store: Store) -> None:
+    with pytest.raises(LookupError, match="study has id 7"):
+        store.set_state(7, StudyState.FAILED, "", NOW)
+    with pytest.raises(LookupError, match="study has id 7"):
+        store.claim(7, "one", NOW, 60)
+    with pytest.raises(LookupError, match="study has id 7"):
+        store.add_trial(7, kind=TrialKind.SEARCH, candidate=Candidate(), reason="", ticket=None, now=NOW)
+    with pytest.raises(LookupError, match="trial has id 7"):
+        store.enter_phase(7, Phase.PROBING, NOW)
+    with pytest.raises(LookupError, match="trial has id 7"):
+        store.trial(7)
+    assert store.trials(7) == []
+
+
+def test_calibrations_are_replaced_by_key(store: Store) -> None:
+    assert store.kept_calibration("image|H100|llama") is None
+    store.keep_calibration("image|H100|llama", {"activation_gib": 1.5})
+    store.keep_calibration("image|H100|llama", {"activation_gib": 1.75})
+    store.keep_calibration("other", {})
+    assert store.kept_calibration("image|H100|llama") == {"activation_gib": 1.75}
