@@ -34,7 +34,7 @@ def searching(
 ) -> Searching:
     """Put a study's search together; on a resume it goes on with what the study has on record."""
     model, gpu = planned_hardware(spec, info)
-    key = f"{info.image}|{gpu.name if gpu else ''}|{model.name if model else ''}"
+    key = calibration_key(spec, info)
     kept = store.kept_calibration(key)
     constants = decode(MemoryConstants, kept) if kept is not None else None
     screen = Screen(space, model, gpu, info.gpu_count, info.fixed, info.version, constants)
@@ -51,6 +51,12 @@ def planned_hardware(spec: StudySpec, info: TargetInfo) -> tuple[Model | None, G
     model = model_named(spec.model) if spec.model else info.model_shape
     gpu = find_gpu(spec.gpu) if spec.gpu else info.gpu
     return model, None if info.on_cpu else gpu
+
+
+def calibration_key(spec: StudySpec, info: TargetInfo) -> str:
+    """Under what the planner's constants are kept: they differ between engine builds, GPUs and models."""
+    model, gpu = planned_hardware(spec, info)
+    return f"{info.image}|{gpu.name if gpu else ''}|{model.name if model else ''}"
 
 
 def expecting(spec: StudySpec, info: TargetInfo, aim: Aim, constants: MemoryConstants | None) -> Expecting | None:

@@ -53,6 +53,11 @@ class Ending:
     stopped_because: str
 
 
+def no_http(running: Running) -> Driver:
+    """The connector of sessions that only look, or whose target drives itself."""
+    raise TunerError(f"nothing was given to drive {running.endpoint} with")
+
+
 @dataclass
 class Session:
     """One run of one study. `connect` makes the probe's driver for an engine that is reached over HTTP."""
@@ -60,7 +65,7 @@ class Session:
     spec: StudySpec
     store: Store
     place: Place
-    connect: Callable[[Running], Driver]
+    connect: Callable[[Running], Driver] = no_http
     holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
 
     @property

@@ -1,0 +1,137 @@
+"""`tuner plan`: what planner and simulator expect of a configuration."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tuner.cli import options, units
+from tuner.cli.options import OutputFormat
+from tuner.cli.output import console, print_facts, print_json, print_table, print_yaml
+from tuner.core.errors import InvalidInput
+from tuner.core.knob import Candidate, Value
+from tuner.core.workload import Objective
+from tuner.search import Prediction
+from tuner.store import Store
+from tuner.study.document import parse_scalar
+from tuner.study.load import load_spec
+from tuner.study.place import find_place
+from tuner.study.planning import Plan, make_plan
+from tuner.study.session import Preview, Session
+from tuner.study.spec import StudySpec
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(plan)
+
+
+def plan(
+    deployment: Annotated[str | None, typer.Argument(help="The Deployment.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", help="A study as YAML.")] = None,
+    namespace: options.Namespace = None,
+    context: options.Context = None,
+    kubeconfig: options.Kubeconfig = None,
+    simulated: Annotated[str | None, typer.Option(help="A simulated engine: GPU/MODEL.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model to plan with.")] = None,
+    gpu: Annotated[str | None, typer.Option(help="GPU to plan with.")] = None,
+    slo: Annotated[list[str] | None, typer.Option(help="A promise: 'ttft p95 <= 500ms'. Repeatable.")] = None,
+    prompt_tokens: Annotated[str | None, typer.Option(help="Prompt length.")] = None,
+    output_tokens: Annotated[str | None, typer.Option(help="Output length.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="A knob of the configuration asked about: NAME=VALUE. Repeatable.")
+    ] = None,
+    first: Annotated[int, typer.Option(min=0, max=20, help="How many of the best expected to show.")] = 3,
+    storage: options.Storage = None,
+    output: options.Output = OutputFormat.TABLE,
+) -> None:
+    """Expect, without starting anything: memory, KV cache, capacity and margins of a configuration."""
+    given = {
+        "deployment": deployment,
+        "namespace": namespace,
+        "context": context,
+        "kubeconfig": str(kubeconfig) if kubeconfig else None,
+        "simulated": simulated,
+        "model": model,
+        "gpu": gpu,
+        "slo": slo,
+        "prompt_tokens": prompt_tokens,
+        "output_tokens": output_tokens,
+    }
+    spec = load_spec(file, {name: value for name, value in given.items() if value is not None})
+    with Store.open(options.storage_url(storage)) as store:
+        preview, made = asyncio.run(_plan(spec, store, _values(set_ or []), first))
+    if output is OutputFormat.JSON:
+        print_json(made.to_dict())
+    elif output is OutputFormat.YAML:
+        print_yaml(made.to_dict())
+    else:
+        _print(preview, made)
+
+
+async def _plan(spec: StudySpec, store: Store, wanted: dict[str, Value], first: int) -> tuple[Preview, Plan]:
+    place = await find_place(spec, store, api_key=None, new=True)
+    try:
+        preview = await Session(spec, store, place).look()
+        return preview, await asyncio.to_thread(make_plan, spec, preview, store, wanted, first)
+    finally:
+        await place.target.release()
+
+
+def _values(texts: list[str]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not separator or not name or not value:
+            raise InvalidInput(f"--set {text!r}: write NAME=VALUE, e.g. max_num_seqs=128")
+        values[name.strip().replace("-", "_")] = parse_scalar(value.strip())
+    return values
+
+
+def _print(preview: Preview, made: Plan) -> None:
+    objective = preview.aim.objective
+    shown = [one for one in (made.baseline, made.asked) if one is not None]
+    for one in shown:
+        _print_one(one, objective)
+    if made.first:
+        console.print("What would be tried first:", style="bold")
+        rows = [
+            [
+                units.objective_value(one.value, objective),
+                units.gain(one.value, made.baseline.value),
+                f"{one.kv_tokens:,}" if one.kv_tokens is not None else "",
+                str(Candidate.of({k: v for k, v in one.candidate.items() if made.baseline.settings.get(k) != v})),
+                one.reason,
+            ]
+            for one in made.first
+        ]
+        print_table(["expected", "vs baseline", "KV tokens", "changed", "why"], rows)
+    known = "the start-up log of an earlier study" if made.calibrated else "published figures only (about 5 % off)"
+    console.print(f"\nMemory from {known}; times from a roofline model. A study measures.", style="dim")
+
+
+def _print_one(one: Prediction, objective: Objective) -> None:
+    facts: dict[str, str | Text] = {one.reason: Text(str(one.candidate), style="bold")}
+    if one.refusal is not None:
+        facts["expected"] = Text(f"does not start: {one.refusal}", style="red")
+    else:
+        at = f" at {one.rate:.3g} req/s" if one.rate is not None else ""
+        facts["expected"] = (
+            f"{units.objective_value(one.value, objective)}{at}" if one.value else "meets no SLO at any rate"
+        )
+        facts["margins"] = ", ".join(f"{slo} {-over:+.0%}" for slo, over in one.margins.items()) or "—"
+    if one.memory is not None:
+        m = one.memory
+        facts["memory"] = (
+            f"{m.requested_gib:.1f} GiB = weights {m.weights_gib:.1f} + activations {m.activation_gib:.1f} + "
+            f"other {m.non_torch_gib:.1f} + graphs {m.graphs_gib:.1f} + KV cache {m.kv_gib:.1f}"
+        )
+        facts["KV cache"] = f"{m.kv_tokens:,} tokens, {m.max_concurrency:.1f} requests of the longest length"
+    if not one.certain:
+        facts["caution"] = "close to a memory cliff: only a start tells"
+    print_facts(facts)
+    console.print()
