@@ -20,6 +20,8 @@ _STEADY_STEPS = 2
 _MOST_STEP = 4.0
 _GUESS_CONCURRENCY = 64
 _GUESS_S = 20.0
+# Enough to see that a bound is exceeded by nearly every request, and no more: one at a time is slow.
+_IDLE_REQUESTS = 24
 # Latency promises bind below the rate that a full batch reaches.
 _GUESS_SHARE = 0.75
 
@@ -82,6 +84,10 @@ def _counted(level: Level, count: Count) -> float:
             return level.request_rate
 
 
+def _mostly_exceeded(level: Level) -> bool:
+    return any(test.exceeding > test.count / 2 for test in level.tests)
+
+
 @dataclass
 class _Search:
     """The search for the highest rate that passes: gallop until it is between a pass and a fail, then bisect."""
@@ -135,7 +141,9 @@ class _Search:
 
     async def _passes_idle(self) -> bool:
         """Whether the SLOs hold for one request at a time; where they don't, no rate will do."""
-        self.idle = await self.session.level(Load(concurrency=1), self.job.slos)
+        if not any(_mostly_exceeded(level) for level in self.session.levels):
+            return True
+        self.idle = await self.session.level(Load(concurrency=1), self.job.slos, most=_IDLE_REQUESTS)
         return self.idle.answer is not Answer.FAIL and not self.session.exhausted
 
     async def _bisect(self) -> None:

@@ -15,7 +15,7 @@ from tuner.core.request import Driver, LevelPlan, LevelRecords, PlannedRequest, 
 from tuner.core.slo import Slo
 from tuner.core.workload import Load
 from tuner.probe.job import Job
-from tuner.probe.level import LevelTest, size_of
+from tuner.probe.level import LevelTest, Size, size_of
 from tuner.probe.prompts import Calibration
 from tuner.probe.stream import kind_of
 from tuner.probe.workload import Requests
@@ -58,12 +58,25 @@ class Session:
         return len(self.levels) >= self.job.limits.levels or self.left_s < _LEAST_LEVEL_S
 
     async def level(
-        self, load: Load, slos: Sequence[Slo], *, precision: float | None = None, max_s: float = math.inf
+        self,
+        load: Load,
+        slos: Sequence[Slo],
+        *,
+        precision: float | None = None,
+        most: int | None = None,
+        max_s: float = math.inf,
     ) -> Level:
-        """Run one level. One that is void is run once more; void again, it raises TrialFailed."""
-        level = await self._level(load, slos, precision, max_s)
+        """Run one level of at most `most` measured requests and `max_s` seconds (None, infinity: sized for its SLOs).
+
+        One that is void is run once more; void again, it raises TrialFailed.
+        """
+        size = size_of(load, slos, self.job.limits, self.e2e_s)
+        if most is not None:
+            size = replace(size, count=min(size.count, most))
+        size = replace(size, max_s=min(size.max_s, max_s))
+        level = await self._level(load, slos, precision, size)
         if level.saturated or level.foreign:
-            level = await self._level(load, slos, precision, max_s)
+            level = await self._level(load, slos, precision, size)
         if level.foreign:
             raise TrialFailed(
                 Failure(
@@ -81,9 +94,8 @@ class Session:
             )
         return level
 
-    async def _level(self, load: Load, slos: Sequence[Slo], precision: float | None, max_s: float) -> Level:
-        size = size_of(load, slos, self.job.limits, self.e2e_s)
-        size = replace(size, max_s=max(_LEAST_LEVEL_S, min(size.max_s, max_s, self.left_s)))
+    async def _level(self, load: Load, slos: Sequence[Slo], precision: float | None, size: Size) -> Level:
+        size = replace(size, max_s=max(_LEAST_LEVEL_S, min(size.max_s, self.left_s)))
         test = LevelTest(load, tuple(slos), self.requests.draw(load, size.requests), size, precision)
         found = await self.driver.level(test.plan(), test.stop)
         self._spent_s += found.duration_s

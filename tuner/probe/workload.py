@@ -40,10 +40,10 @@ class Requests:
     _taken: int = 0
 
     @classmethod
-    def of(cls, workload: Workload, seed: int, pattern_seed: int | None, with_text: bool) -> Requests:
+    def of(cls, workload: Workload, seed: int, pattern_seed: int, with_text: bool) -> Requests:
         """Requests of a workload; reads its JSONL file (InvalidInput where that can't be read)."""
         prompts = read_prompts(workload.prompts_file) if workload.prompts_file is not None else ()
-        return cls(workload, seed, seed if pattern_seed is None else pattern_seed, with_text, file_prompts=prompts)
+        return cls(workload, seed, pattern_seed, with_text, file_prompts=prompts)
 
     @property
     def mean_output_tokens(self) -> float:
