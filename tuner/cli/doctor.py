@@ -1,0 +1,91 @@
+"""`tuner doctor`: what can be tuned here, what can't, and what is wrong with the flags."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tuner.cli import options
+from tuner.cli.options import OutputFormat
+from tuner.cli.output import console, print_json, print_yaml
+from tuner.core.errors import InvalidInput
+from tuner.study.checkup import check_namespace
+from tuner.study.doctor import Finding, Severity, examine_file
+from tuner.targets.kubernetes.client import Client
+
+_STYLES = {Severity.OK: "green", Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.BLOCKER: "bold red"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(doctor)
+
+
+def doctor(
+    deployment: Annotated[str | None, typer.Argument(help="The Deployment. [default: all of the namespace]")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", help="A manifest file instead of a cluster; - is stdin.")
+    ] = None,
+    namespace: options.Namespace = None,
+    context: options.Context = None,
+    kubeconfig: options.Kubeconfig = None,
+    assume_version: Annotated[
+        str | None, typer.Option(help="The engine's version, where the image does not tell.")
+    ] = None,
+    output: options.Output = OutputFormat.TABLE,
+) -> None:
+    """Look, change nothing: which engine, what can be tuned and why not, RBAC, flags that are wrong and what to write.
+
+    Exit code 1 where something keeps an engine from starting or from being tuned.
+    """
+    if file is not None:
+        if namespace or deployment:
+            raise InvalidInput("--file: a file and a cluster are two questions; give one of them")
+        findings = examine_file(_read(file), assume_version=assume_version)
+    else:
+        findings = asyncio.run(_cluster(deployment, namespace, context, kubeconfig, assume_version))
+    if output is OutputFormat.JSON:
+        print_json([asdict(finding) for finding in findings])
+    elif output is OutputFormat.YAML:
+        print_yaml([asdict(finding) for finding in findings])
+    else:
+        _print(findings)
+    if any(finding.severity is Severity.BLOCKER for finding in findings):
+        raise typer.Exit(1)
+
+
+async def _cluster(
+    deployment: str | None, namespace: str | None, context: str | None, kubeconfig: Path | None, version: str | None
+) -> list[Finding]:
+    client = await Client.connect(str(kubeconfig) if kubeconfig else None, context)
+    try:
+        return await check_namespace(client, namespace or client.namespace, deployment, version)
+    finally:
+        await client.close()
+
+
+def _read(file: Path) -> str:
+    try:
+        return typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file}: can't be read: {error}") from None
+
+
+def _print(findings: Sequence[Finding]) -> None:
+    where = None
+    for finding in findings:
+        if finding.where != where:
+            where = finding.where
+            console.print(Text(("\n" if finding is not findings[0] else "") + (where or "file"), style="bold"))
+        line = Text(f"  {finding.severity.value:<8} ", style=_STYLES[finding.severity])
+        line.append(f"{finding.subject}: " if finding.subject else "", style="bold")
+        line.append(finding.text + (f" (line {finding.line})" if finding.line else ""), style="default")
+        console.print(line, soft_wrap=not console.is_terminal)
+        for part in (finding.instead or "").splitlines():
+            console.print(Text(f"             {part}", style="green"), soft_wrap=True)

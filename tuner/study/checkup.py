@@ -1,0 +1,39 @@
+"""`tuner doctor` on a live namespace: what speaks for and against tuning each engine in it."""
+
+from __future__ import annotations
+
+from tuner.core.errors import InvalidInput
+from tuner.engines import ENGINES
+from tuner.study.doctor import Finding, Severity, findings_for
+from tuner.targets.kubernetes import hardware
+from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.discover import Examination, discover, examine
+from tuner.targets.kubernetes.resources import SERVICES
+
+
+async def check_namespace(client: Client, namespace: str, name: str | None, version: str | None) -> list[Finding]:
+    """Findings on one Deployment, or on all that run an engine. Raises InvalidInput where there is none."""
+    engines = list(ENGINES.values())
+    names = [name] if name else [found.name for found in await discover(client, namespace, engines)]
+    if not names:
+        raise InvalidInput(f"namespace {namespace}: no Deployment runs {' or '.join(ENGINES)}; -n names another one")
+    visible = await client.allowed("list", SERVICES, namespace)
+    services = [one["metadata"]["name"] for one in await client.list(SERVICES, namespace)] if visible else []
+    found: list[Finding] = []
+    for one in names:
+        seen = await examine(client, namespace, one, engines)
+        gpu, _ = await hardware.gpu_of(client, seen.deployment, "")
+        about = findings_for(seen.deployment, services=services, assume_version=version, gpu=gpu)
+        found += [*about, *_tunable(namespace, one, seen)]
+    return found
+
+
+def _tunable(namespace: str, name: str, seen: Examination) -> list[Finding]:
+    """What the cluster says that no manifest does: owners, replicas, rights, leftovers."""
+    where = f"Deployment {name}"
+    blockers = [Finding(Severity.BLOCKER, where, "tuning", text) for text in seen.refusals]
+    notes = [Finding(Severity.NOTE, where, "tuning", text) for text in seen.notes]
+    fine = (
+        [] if blockers else [Finding(Severity.OK, where, "tuning", f"`tuner start -n {namespace} {name}` can tune it")]
+    )
+    return [*blockers, *notes, *fine]

@@ -1,0 +1,124 @@
+"""A study's winner, as flags of the Deployment that it was measured on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tuner.core.errors import InvalidInput, Refused
+from tuner.core.knob import Candidate
+from tuner.engines import engine_named
+from tuner.export import Result
+from tuner.podspec import edit
+from tuner.store import StudyRecord
+from tuner.targets.kubernetes import changes, fields
+from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.discover import original, recognise
+from tuner.targets.kubernetes.resources import DEPLOYMENTS
+from tuner.targets.kubernetes.snapshot import stored
+
+
+@dataclass(frozen=True)
+class Winner:
+    """What a study recommends, and against what it was measured."""
+
+    study: str
+    candidate: Candidate
+    baseline: Candidate
+    engine: str
+    summary: str
+    date: str
+    namespace: str  # empty where the target was simulated
+    deployment: str
+
+    @property
+    def simulated(self) -> bool:
+        """Whether there is no Deployment."""
+        return not self.namespace
+
+
+def winner_of(study: StudyRecord) -> Winner:
+    """The winner of a finished study. Raises Refused where there is none, with the reason."""
+    result: Mapping[str, Any] = study.result or {}
+    if study.result is None or "conclusion" not in result:
+        raise Refused(
+            f"study {study.name} has no answer yet (it is {study.state.value}); `tuner start` goes on with it"
+        )
+    if not result.get("exportable") or result.get("finalist") is None:
+        raise Refused(f"study {study.name} has no winner: {result['conclusion']} ({result.get('reason')})")
+    namespace, _, name = study.target.partition("/")
+    simulated = bool(study.info.get("simulated"))
+    return Winner(
+        study=study.name,
+        candidate=Candidate.of(result["finalist"]),
+        baseline=Candidate.of(study.info["baseline"]),
+        engine=study.info["engine"],
+        summary=str(result.get("summary") or result["conclusion"]),
+        date=f"{study.updated:%Y-%m-%d}",
+        namespace="" if simulated else namespace,
+        deployment="" if simulated else name,
+    )
+
+
+def on_simulator(winner: Winner) -> Result:
+    """The winner of a simulated study: flags without a Deployment."""
+    engine = engine_named(winner.engine)
+    return Result(
+        study=winner.study,
+        date=winner.date,
+        gain=winner.summary,
+        engine=winner.engine,
+        namespace="-",
+        deployment="-",
+        container="-",
+        original={},
+        changed={},
+        edits=engine.spell(winner.candidate, winner.baseline),
+    )
+
+
+async def on_deployment(winner: Winner, client: Client) -> Result:
+    """The winner as a change of the live Deployment. Raises Refused where its flags were changed since the study."""
+    live = await client.get(DEPLOYMENTS, winner.namespace, winner.deployment)
+    before = original(live, stored(live))
+    engine = engine_named(winner.engine)
+    found = recognise(before, [engine])
+    if found is None or found.container is None:
+        raise Refused(
+            f"Deployment {winner.deployment}: {found.shape if found else f'does not run {engine.name} any more'}"
+        )
+    today, _ = engine.read(found.container.readable)
+    if today != winner.baseline:
+        raise Refused(
+            f"Deployment {winner.deployment} was changed since the study: it ran {winner.baseline} then and runs "
+            f"{today} now, so the result may not hold; measure again with `tuner start`, or write the flags alone with -o flags"
+        )
+    container = fields.container_of(before, found.container.name)
+    edits = engine.spell(winner.candidate, winner.baseline)
+    gpus = changes.gpus_for(before, found.container.name, winner.baseline, winner.candidate)
+    return Result(
+        study=winner.study,
+        date=winner.date,
+        gain=winner.summary,
+        engine=winner.engine,
+        namespace=winner.namespace,
+        deployment=winner.deployment,
+        container=found.container.name,
+        original={name: container.get(name) for name in ("command", "args")},
+        changed=edit(container, engine.syntax(None), edits),
+        edits=edits,
+        resources=_resources(gpus),
+        live=before,
+    )
+
+
+def _resources(gpus: Mapping[str, str | None] | None) -> dict[str, dict[str, Any]]:
+    return {kind: {"nvidia.com/gpu": count} for kind, count in (gpus or {}).items() if count is not None}
+
+
+def formats_for(winner: Winner, wanted: str) -> str:
+    """The format wanted, if the winner can be written in it. Raises InvalidInput otherwise."""
+    if winner.simulated and wanted != "flags":
+        raise InvalidInput(f"-o {wanted}: a simulated target has no Deployment to patch; allowed: -o flags")
+    return wanted
