@@ -46,20 +46,22 @@ class StepCost(Protocol):
 class Drafting:
     """What proposing costs. `pass_share` is one draft pass as a share of the target's weights read per token.
 
-    `step_s` is paid once per step, `pass_s` per drafted token, both independent of the batch.
+    `step_s` is paid once per step, `pass_s` per drafted token, both independent of the batch. `proposing` is the share
+    of sequences that get a draft at all: lookup methods propose only where they find the last tokens again.
     """
 
     step_s: float
     pass_s: float
     pass_share: float = 0.0
+    proposing: float = 1.0
 
 
 #: Fits. eagle3: Llama-3.1-8B on H100 at batch 1, k = 2..7: TPOT 4.32..4.29 ms at acceptance length 2.36..3.54, so a
 #: step grows by 1.1 ms + 1.0 ms per token. draft_model: +57 % on A100 at 8 clients (1B beside 8B, k = 4). ngram: 0.58
 #: times the throughput on H100 at 8 clients with little acceptance: drafting on the host ends asynchronous scheduling.
 DRAFTING = {
-    "ngram": Drafting(step_s=2.5e-3, pass_s=0.02e-3),
-    "suffix": Drafting(step_s=2.5e-3, pass_s=0.05e-3),
+    "ngram": Drafting(step_s=2.5e-3, pass_s=0.02e-3, proposing=0.4),
+    "suffix": Drafting(step_s=2.5e-3, pass_s=0.05e-3, proposing=0.6),
     "eagle": Drafting(step_s=1.1e-3, pass_s=0.45e-3, pass_share=0.08),
     "eagle3": Drafting(step_s=1.1e-3, pass_s=0.45e-3, pass_share=0.08),
     "mtp": Drafting(step_s=1.1e-3, pass_s=0.45e-3, pass_share=0.08),
@@ -67,10 +69,11 @@ DRAFTING = {
     "draft_model": Drafting(step_s=1.1e-3, pass_s=1.0e-3, pass_share=0.15),
 }
 
-#: GB/s per direction between GPUs of one node, by the beginning of the GPU's name; others talk over PCIe.
-#: NVIDIA data sheets (NVLink 3: 600 GB/s both ways, 4: 900, 5: 1800).
+#: GB/s per direction between GPUs of one node, by the beginning of the GPU's name: NVIDIA data sheets (NVLink 3: 600
+#: GB/s both ways, 4: 900, 5: 1800). Others talk over PCIe through the host, where each all-reduce waits longer too
+#: (fit: TP 2 over PCIe gave 0.85 times the throughput of one A40, Qwen2.5-3B).
 _NVLINK_GB_S = (("A100", 300.0), ("H100", 450.0), ("H200", 450.0), ("B200", 900.0))
-_PCIE_GB_S = 22.0
+_PCIE_GB_S, _PCIE_LATENCY_S = 10.0, 60e-6
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,9 @@ class CostConstants:
     request_s: float = 2e-3
     prompt_token_s: float = 15e-6
     link_efficiency: float = 0.7
-    kv_quant_penalty: float = 0.03  # of the KV read time: unpacking a quantised cache
+    # Unpacking a quantised KV cache: 0-5 % of a step at short contexts, most where the GPU has no 8-bit floats (fits).
+    kv_quant_layer_s: float = 1e-6
+    kv_quant_emulated_layer_s: float = 15e-6
     drafting: dict[str, Drafting] = field(default_factory=lambda: dict(DRAFTING))
 
 
@@ -107,22 +112,26 @@ class Roofline:
             flops = gpu.fp8_tflops
         self._flops = c.mfu * flops * 1e12 * size
         self._attention_flops = c.mfu * gpu.bf16_tflops * 1e12 * size
-        self._fixed_s = c.step_s + model.layers * (c.eager_layer_s if settings.enforce_eager else c.layer_s)
+        layer_s = c.eager_layer_s if settings.enforce_eager else c.layer_s
+        if settings.kv_cache_dtype not in ("auto", "bfloat16", "float16"):
+            layer_s += c.kv_quant_layer_s if gpu.compute_capability >= 8.9 else c.kv_quant_emulated_layer_s
+        reduce_s, self._reduce_s = _all_reduce_s(model, gpu, size, c.link_efficiency)
+        self._fixed_s = c.step_s + model.layers * layer_s + reduce_s
+        drafting = c.drafting.get(settings.speculative_method)
+        self._proposing = drafting.proposing if drafting else 0.0
         self._flops_per_token = 2 * (
             shape.linear_parameters(model, model.active_experts or None) + model.vocab * model.hidden
         )
         self._dense_s, self._expert_s = _weight_read_s(model, bandwidth)
         kv_bytes = shape.kv_bytes_per_token(model, settings.kv_cache_dtype, size) * size
-        quantised = 1 + c.kv_quant_penalty if settings.kv_cache_dtype not in ("auto", "bfloat16", "float16") else 1.0
-        self._kv_s = kv_bytes * quantised / bandwidth
+        self._kv_s = kv_bytes / bandwidth
         # One query-key pair: 2 operations for the score and 2 for the value, per head dimension and layer.
         self._pair_s = 4 * model.heads * model.head_dim * model.layers / self._attention_flops
-        self._reduce_s = _all_reduce_s(model, gpu, size, c.link_efficiency)
 
     def seconds(self, work: StepWork) -> float:
         """Duration of one step, in seconds."""
         c = self.constants
-        tokens = work.prefill_tokens + work.decode_sequences * (1 + work.drafted)
+        tokens = work.prefill_tokens + work.decode_sequences * (1 + work.drafted * self._proposing)
         if not tokens:
             return 0.0
         weights = self._dense_s + self._expert_s * _experts_read(self.model, tokens)
@@ -151,17 +160,22 @@ def _weight_read_s(model: Model, bandwidth: float) -> tuple[float, float]:
     return dense / bandwidth, model.layers * shape.expert_parameters(model) * per_weight / bandwidth
 
 
-def _experts_read(model: Model, tokens: int) -> float:
+def _experts_read(model: Model, tokens: float) -> float:
     """Expected number of experts that at least one of `tokens` tokens is sent to, when choices are even."""
     if not model.experts:
         return 0.0
-    return model.experts * (1 - (1 - model.active_experts / model.experts) ** tokens)
+    missed: float = (1 - model.active_experts / model.experts) ** tokens
+    return model.experts * (1 - missed)
 
 
-def _all_reduce_s(model: Model, gpu: Gpu, size: int, efficiency: float) -> float:
-    """Seconds per token of the two all-reduces of every layer: 2 (n-1)/n of the hidden state crosses each link."""
+def _all_reduce_s(model: Model, gpu: Gpu, size: int, efficiency: float) -> tuple[float, float]:
+    """Seconds per step and per token of the two all-reduces of every layer.
+
+    2 (n-1)/n of the hidden state crosses each link (ring all-reduce). NVLink's latency is part of the cost per layer.
+    """
     if size == 1:
-        return 0.0
-    link = next((gb_s for name, gb_s in _NVLINK_GB_S if gpu.name.startswith(name)), _PCIE_GB_S)
+        return 0.0, 0.0
+    nvlink = None if "PCIe" in gpu.name else next((s for name, s in _NVLINK_GB_S if gpu.name.startswith(name)), None)
     moved = 2 * (size - 1) / size * model.hidden * model.dtype_bytes
-    return 2 * model.layers * moved / (link * 1e9 * efficiency)
+    per_token = 2 * model.layers * moved / ((nvlink or _PCIE_GB_S) * 1e9 * efficiency)
+    return (0.0 if nvlink else 2 * model.layers * _PCIE_LATENCY_S), per_token

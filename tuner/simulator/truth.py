@@ -89,7 +89,8 @@ class Truth:
             sequence_s=_around(draw, base.sequence_s, 0.5),
             request_s=_around(draw, base.request_s, 0.3),
             prompt_token_s=_around(draw, base.prompt_token_s, 0.3),
-            kv_quant_penalty=draw.uniform(0.0, 0.4),
+            kv_quant_layer_s=draw.uniform(0.0, 6e-6),
+            kv_quant_emulated_layer_s=draw.uniform(5e-6, 20e-6),
         )
         self._ramp_tokens = draw.uniform(20, 160)
         self._padding = draw.uniform(0.0, 0.08)
