@@ -13,7 +13,7 @@ from tuner.core.errors import InvalidInput
 from tuner.export import FORMATS, Result
 from tuner.store import Store
 from tuner.study.report import find_study
-from tuner.study.winner import Winner, formats_for, on_deployment, on_simulator, winner_of
+from tuner.study.winner import Winner, formats_for, on_deployment, as_flags, winner_of
 from tuner.targets.kubernetes.client import Client
 
 
@@ -42,7 +42,7 @@ def export(
 
 async def _result(winner: Winner, kubeconfig: str | None, context: str | None, wanted: str) -> Result:
     if winner.simulated or wanted == "flags":
-        return on_simulator(winner)
+        return as_flags(winner)
     client = await Client.connect(kubeconfig, context)
     try:
         return await on_deployment(winner, client)

@@ -39,12 +39,19 @@ class Result:
         """Comment lines: where this comes from, what changed, how to use it."""
         lines = [
             f"Written by tuner on {self.date}, from study {self.study}.",
-            f"{self.engine} in container {self.container} of Deployment {self.deployment}, namespace {self.namespace}.",
+            *self._where(),
             f"Result: {self.gain}",
             *(f"Changed: {line}" for line in self.changes()),
             *usage,
         ]
         return "".join(f"# {part}\n" for line in lines for part in line.splitlines())
+
+    def _where(self) -> list[str]:
+        """On what it was measured; a simulated engine is in no container, and flags alone need none."""
+        if not self.deployment:
+            return []
+        container = f"in container {self.container} " if self.container else ""
+        return [f"{self.engine} {container}of Deployment {self.deployment}, namespace {self.namespace}."]
 
     def changes(self) -> list[str]:
         """One line for each flag that is set or removed."""

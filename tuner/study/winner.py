@@ -61,17 +61,17 @@ def winner_of(study: StudyRecord) -> Winner:
     )
 
 
-def on_simulator(winner: Winner) -> Result:
-    """The winner of a simulated study: flags without a Deployment."""
+def as_flags(winner: Winner) -> Result:
+    """The winner without a look at its Deployment, if it has one: its flags alone."""
     engine = engine_named(winner.engine)
     return Result(
         study=winner.study,
         date=winner.date,
         gain=winner.summary,
         engine=winner.engine,
-        namespace="-",
-        deployment="-",
-        container="-",
+        namespace=winner.namespace,
+        deployment=winner.deployment,
+        container="",
         original={},
         changed={},
         edits=engine.spell(winner.candidate, winner.baseline),
@@ -92,7 +92,7 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
     if today != winner.baseline:
         raise Refused(
             f"Deployment {winner.deployment} was changed since the study: it ran {winner.baseline} then and runs "
-            f"{today} now, so the result may not hold; measure again with `tuner start`, or write the flags alone with -o flags"
+            f"{today} now, so the result may not hold; measure again with `tuner start`, or take the flags with -o flags"
         )
     container = fields.container_of(before, found.container.name)
     edits = engine.spell(winner.candidate, winner.baseline)
