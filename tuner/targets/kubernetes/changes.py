@@ -25,22 +25,26 @@ def for_start(
     syntax: FlagSyntax,
     edits: list[FlagEdit],
     *,
-    mark: str,
     deadline_s: float,
+    mark: str | None = None,
+    recreate: bool = True,
     gpus: Mapping[str, str | None] | None = None,
     keep_history: bool = False,
 ) -> Fields:
-    """The values to write for one start of the engine with `edits`, marked `mark`.
+    """The values to write for one start of the engine with `edits`.
 
-    Both lists are written, also where one is as it was: the trial before may have changed it. `keep_history` is set
-    where the runs of trials are deleted afterwards, and makes room for them meanwhile.
+    Both lists are written, also where one is as it was: the trial before may have changed it. `mark` makes a fresh
+    start of equal settings. `keep_history` is set where the runs of trials are deleted afterwards, and makes room for
+    them meanwhile.
     """
     before = fields.read(original, container)
     lists = edit(fields.container_of(original, container), syntax, edits)
     values: Fields = {name: lists.get(name, before[name]) for name in (fields.ARGS, fields.COMMAND)}
-    values[fields.START] = mark
-    # A GPU is never needed twice: the old engine ends before the new one starts.
-    values[fields.STRATEGY] = RECREATE
+    if mark is not None:
+        values[fields.START] = mark
+    if recreate:
+        # A GPU is never needed twice: the old engine ends before the new one starts.
+        values[fields.STRATEGY] = RECREATE
     values[fields.DEADLINE] = max(before[fields.DEADLINE] or 0, int(deadline_s) + _DEADLINE_MARGIN_S)
     if gpus is not None:
         values[fields.GPUS] = dict(gpus)
@@ -69,3 +73,16 @@ def gpus_for(
             raise Refused(f"{_TENSOR_PARALLEL} {after}: a limit of {count} GPUs for {before} can't be scaled to it")
         scaled[kind] = str(int(count) * after // before)
     return scaled
+
+
+def deadlocks(original: Object, container: str) -> bool:
+    """Whether a rolling update of this Deployment would start its new pod before the old one gives its GPU back."""
+    spec = original["spec"]
+    limits = (fields.container_of(original, container).get("resources") or {}).get("limits") or {}
+    if spec["strategy"]["type"] != "RollingUpdate" or not any("/" in name for name in limits):
+        return False
+    unavailable = (spec["strategy"].get("rollingUpdate") or {}).get("maxUnavailable", "25%")
+    if isinstance(unavailable, str):
+        # Shares of maxUnavailable are rounded down: a quarter of one replica is none.
+        unavailable = int(unavailable.rstrip("%")) * spec.get("replicas", 1) // 100
+    return int(unavailable) == 0

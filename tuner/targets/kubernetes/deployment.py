@@ -25,7 +25,7 @@ from tuner.targets.kubernetes.lease import Lease
 from tuner.targets.kubernetes.ownership import unsubresourced
 from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
-from tuner.targets.kubernetes.restore import foreign, restore
+from tuner.targets.kubernetes.restore import diff, foreign, restore, settle
 from tuner.targets.kubernetes.rollout import Ready, Rollout, Start, blame, fail_if_changed
 from tuner.targets.kubernetes.serving import Serving
 from tuner.targets.kubernetes.snapshot import Snapshot, check_size, stored
@@ -68,7 +68,6 @@ class KubernetesTarget:
         self._prunes = False
         self._written: Object | None = None  # as our last patch returned it
         self._ready: Ready | None = None
-        self._mark = ""
         self._starts: list[tuple[Candidate, EngineFacts]] = []
 
     def now(self) -> float:
@@ -125,17 +124,37 @@ class KubernetesTarget:
         began = self.now()
         self._ready = None
         progress("changing the Deployment")
-        self._written = await self._write(candidate, deadline_s)
-        start = Start(self._written, self._mark, self._container.name, self._engine, self._base, self._api_key)
-        ready = await Rollout(self._client, start, deadline_s, progress, self._check_lease).wait()
-        took = self.now() - began
-        facts = await self._facts(ready)
-        self._fail_unless_applied(candidate, facts)
-        self._ready = ready
-        self._starts.append((candidate, facts))
+        self._written = await self._write(candidate, deadline_s, mark=self._new_id())
+        running = await self._follow(self._written, candidate, began, deadline_s, progress)
         if self._prunes:
-            await replicas.prune(self._client, self._written, keep=self._mark)
-        return Running(ready.model, facts, took, endpoint=ready.base, ineffective=ineffective(self._starts))
+            await replicas.prune(self._client, self._written)
+        return running
+
+    def preview(self, candidate: Candidate) -> str:
+        """What `keep` would change on the command line, as a unified diff (secrets masked); empty for no change."""
+        original, name = self._seen.deployment, self._container.name
+        before = fields.read(original, name, [fields.COMMAND, fields.ARGS])
+        after = self._values(candidate, 0.0)
+        parts = [diff(n, v, after[n], "now", "then") for n, v in before.items() if v != after[n]]
+        return "\n".join(parts)
+
+    async def keep(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
+        """Change the Deployment to `candidate` for good; undone where the engine does not become ready with it.
+
+        The rollout goes by the Deployment's own strategy unless that would wait for a second GPU. Strategy and deadline
+        go back at the end; the flags stay, owned by us. Raises TrialFailed after the undoing.
+        """
+        began = self.now()
+        progress("changing the Deployment")
+        try:
+            self._written = await self._write(candidate, deadline_s, mark=None)
+            running = await self._follow(self._written, candidate, began, deadline_s, progress)
+        except BaseException:
+            await self.restore()
+            raise
+        await settle(self._client, self._namespace, self._name, (fields.ARGS, fields.COMMAND, fields.GPUS))
+        self._written = None
+        return running
 
     async def diagnose(self, failure: Failure) -> Failure:
         """See Target.diagnose."""
@@ -191,20 +210,36 @@ class KubernetesTarget:
             raise Refused("acquire the target before changing it")
         self._lease.check()
 
-    async def _write(self, candidate: Candidate, deadline_s: float) -> Object:
-        """Write a candidate into the Deployment, its original beside it in the same patch."""
-        seen, container = self._seen, self._container
-        self._mark = self._new_id()
-        values = changes.for_start(
-            seen.deployment,
-            container.name,
+    async def _follow(
+        self, written: Object, candidate: Candidate, began: float, deadline_s: float, progress: Progress
+    ) -> Running:
+        start = Start(written, self._container.name, self._engine, self._base, self._api_key)
+        ready = await Rollout(self._client, start, deadline_s, progress, self._check_lease).wait()
+        took = self.now() - began
+        facts = await self._facts(ready)
+        self._fail_unless_applied(candidate, facts)
+        self._ready = ready
+        self._starts.append((candidate, facts))
+        return Running(ready.model, facts, took, endpoint=ready.base, ineffective=ineffective(self._starts))
+
+    def _values(self, candidate: Candidate, deadline_s: float, mark: str | None = None) -> fields.Fields:
+        original, name = self._seen.deployment, self._container.name
+        return changes.for_start(
+            original,
+            name,
             self._engine.syntax(None),
             self._engine.spell(candidate, self._baseline),
-            mark=self._mark,
             deadline_s=deadline_s,
-            gpus=changes.gpus_for(seen.deployment, container.name, self._baseline, candidate),
-            keep_history=self._prunes,
+            mark=mark,
+            recreate=mark is not None or changes.deadlocks(original, name),
+            gpus=changes.gpus_for(original, name, self._baseline, candidate),
+            keep_history=mark is not None and self._prunes,
         )
+
+    async def _write(self, candidate: Candidate, deadline_s: float, mark: str | None) -> Object:
+        """Write a candidate into the Deployment, its original beside it in the same patch."""
+        container = self._container
+        values = self._values(candidate, deadline_s, mark)
 
         def decide(live: Object) -> Object:
             self._check_lease()

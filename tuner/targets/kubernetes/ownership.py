@@ -15,23 +15,36 @@ from tuner.targets.kubernetes.fields import Object
 Path = tuple[str, ...]
 
 
-def give_back(saved: Sequence[Object], today: Sequence[Object], paths: Iterable[Path]) -> list[Object]:
+def give_back(
+    saved: Sequence[Object], today: Sequence[Object], paths: Iterable[Path], kept: Iterable[Path] = ()
+) -> list[Object]:
     """The managedFields of an object in which only `paths` go back to their `saved` owners.
 
-    What others took or dropped meanwhile stays as it is today. Our own entry goes, unless one was there before.
+    What others took or dropped meanwhile stays as it is today. Of our own entry only `kept` stays, beside what it had
+    before.
     """
-    wanted = list(paths)
+    wanted, ours = list(paths), list(kept)
     current = {_key(entry): entry for entry in today}
     result: list[Object] = []
     for entry in saved:
         before = entry.get("fieldsV1") or {}
-        now = current.pop(_key(entry), None)
-        fields = _union((now or {}).get("fieldsV1") or {}, _only(before, wanted))
+        now = current.pop(_key(entry), {})
+        left = now.get("fieldsV1") or {}
+        fields = _union(before, _only(left, ours)) if _is_ours(entry) else _union(left, _only(before, wanted))
         if fields == before:
             result.append(entry)
         elif fields:
             result.append({**(now or entry), "fieldsV1": fields})
-    return result + [entry for entry in current.values() if entry.get("manager") != MANAGER or "subresource" in entry]
+    for entry in current.values():
+        left = entry.get("fieldsV1") or {}
+        fields = _only(left, ours) if _is_ours(entry) else left
+        if fields:
+            result.append({**entry, "fieldsV1": fields})
+    return result
+
+
+def _is_ours(entry: Object) -> bool:
+    return entry.get("manager") == MANAGER and "subresource" not in entry
 
 
 def unsubresourced(deployment: Object) -> tuple[Object, ...]:

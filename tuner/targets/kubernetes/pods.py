@@ -85,6 +85,8 @@ class PodState:
             return "waiting to be scheduled"
         if self.running:
             return "engine starting"
+        if self.ends:
+            return "container restarting"
         return "pulling the image" if self.waiting in ("", "Pulling") else "creating the container"
 
 

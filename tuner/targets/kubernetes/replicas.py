@@ -35,24 +35,32 @@ async def pods(client: Client, replicaset: Object) -> list[Object]:
     return [pod for pod in found if owned_by(pod, replicaset)]
 
 
-async def trial_pods(client: Client, deployment: Object) -> list[Object]:
-    """Pods of our starts that still hold their resources."""
+def is_current(replicaset: Object, deployment: Object) -> bool:
+    """Whether a ReplicaSet has the Deployment's present template: the controller's own comparison, hash left out."""
+    template = replicaset["spec"]["template"]
+    metadata = template.get("metadata") or {}
+    labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key != "pod-template-hash"}
+    return bool({**template, "metadata": {**metadata, "labels": labels}} == deployment["spec"]["template"])
+
+
+async def old_pods(client: Client, deployment: Object) -> list[Object]:
+    """Pods of other templates than the present one that still hold their resources."""
     found: list[Object] = []
     for replicaset in await replicasets(client, deployment):
-        if start_of(replicaset) is not None:
+        if not is_current(replicaset, deployment):
             found += [p for p in await pods(client, replicaset) if p["status"].get("phase") in ("Pending", "Running")]
     return found
 
 
-async def prune(client: Client, deployment: Object, keep: str | None = None) -> None:
+async def prune(client: Client, deployment: Object) -> None:
     """Delete what our starts left of empty ReplicaSets, so that they push no revision of the user's out of history.
 
-    `keep` is the mark of the start that runs now. Without the right to delete, they stay.
+    Without the right to delete, they stay.
     """
     namespace = deployment["metadata"]["namespace"]
     for item in await replicasets(client, deployment):
         empty = not item["spec"].get("replicas") and not item.get("status", {}).get("replicas")
-        if not empty or start_of(item) in (None, keep):
+        if not empty or start_of(item) is None or is_current(item, deployment):
             continue
         try:
             metadata = item["metadata"]

@@ -11,8 +11,8 @@ import asyncio
 import difflib
 import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tuner.core.errors import Refused
@@ -90,6 +90,17 @@ async def restore(
     )
 
 
+async def settle(client: Client, namespace: str, name: str, kept: Collection[str]) -> None:
+    """End a change for good: the fields in `kept` stay as we wrote them and ours; the others and the annotation go."""
+    live = await client.get(DEPLOYMENTS, namespace, name)
+    snapshot = stored(live)
+    if snapshot is None:
+        return
+    rest = replace(snapshot, last={field: value for field, value in snapshot.last.items() if field not in kept})
+    ours = [field for field in kept if field in snapshot.last]
+    await _Restoration(client, namespace, name, rest, keep=True, patience_s=_PATIENCE_S, ours=ours).run()
+
+
 class _Restoration:
     """One run of the three steps."""
 
@@ -100,13 +111,14 @@ class _Restoration:
         name: str,
         snapshot: Snapshot,
         *,
-        force: bool,
-        keep: bool,
-        patience_s: float,
+        force: bool = False,
+        keep: bool = False,
+        patience_s: float = _PATIENCE_S,
+        ours: Collection[str] = (),
     ) -> None:
         self._client, self._namespace, self._name = client, namespace, name
         self._snapshot = snapshot
-        self._force, self._keep, self._patience_s = force, keep, patience_s
+        self._force, self._keep, self._patience_s, self._ours = force, keep, patience_s, ours
 
     async def run(self) -> tuple[str, ...]:
         """All three steps; notes for the user."""
@@ -156,11 +168,13 @@ class _Restoration:
         if stored(live) is None:
             return None
         paths = fields.owned_paths(self._snapshot.container, self._snapshot.last)
-        owners = ownership.give_back(self._snapshot.owners, live["metadata"].get("managedFields") or [], paths)
+        kept = fields.owned_paths(self._snapshot.container, self._ours)
+        today = live["metadata"].get("managedFields") or []
+        owners = ownership.give_back(self._snapshot.owners, today, paths, kept)
         return {"metadata": {"annotations": {fields.ORIGINAL: None}, "managedFields": owners}}
 
     async def _pods_gone(self, deployment: Object) -> tuple[str, ...]:
-        """Wait until the pods of our starts are gone: only then may the strategy go back."""
+        """Wait until the pods of other templates are gone: only then may the strategy go back."""
         spec = deployment["spec"]
         grace = spec["template"]["spec"].get("terminationGracePeriodSeconds", 30)
         limit = time.monotonic() + grace + 60.0
@@ -168,7 +182,7 @@ class _Restoration:
         while not spec.get("paused"):
             live = await self._client.get(DEPLOYMENTS, self._namespace, self._name)
             observed = live.get("status", {}).get("observedGeneration", 0) >= generation
-            if observed and not await replicas.trial_pods(self._client, live):
+            if observed and not await replicas.old_pods(self._client, live):
                 return ()
             if time.monotonic() > limit:
                 return ("the pod of the last trial has not ended yet; a single GPU may stay taken until it has",)

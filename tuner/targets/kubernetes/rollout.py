@@ -34,10 +34,9 @@ _FATAL = frozenset({Cause.BAD_FLAG, Cause.KV_CACHE_TOO_SMALL, Cause.GPU_OOM_AT_S
 
 @dataclass(frozen=True)
 class Start:
-    """What was started: the object that our patch returned, the mark of this start, the engine's container."""
+    """What was started: the object that our patch returned, and the engine's container."""
 
     deployment: Object
-    mark: str
     container: str
     engine: Engine
     #: Base URL of the engine by its pod's IP (a fixed one where the user gave an endpoint).
@@ -105,7 +104,7 @@ class Rollout:
 
     async def _pod(self, deployment: Object) -> PodState | None:
         for replicaset in await replicas.replicasets(self._client, deployment):
-            if replicas.start_of(replicaset) == self._start.mark:
+            if replicas.is_current(replicaset, self._start.deployment):
                 found = [read_pod(p, self._start.container) for p in await replicas.pods(self._client, replicaset)]
                 found = [pod for pod in found if not pod.deleting]
                 return found[0] if found else None

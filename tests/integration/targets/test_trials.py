@@ -1,0 +1,184 @@
+"""Trials on a Deployment: started, read back, failed with their causes, restored."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.targets.conftest import Bench, candidate, failure, start
+from tests.support.engines import engine
+from tuner.core.cause import Cause, Failure
+from tuner.core.knob import Candidate
+from tuner.targets.kubernetes.deployment import KubernetesTarget
+
+
+async def test_inspect_tells_what_the_deployment_runs_and_changes_nothing(
+    bench: Bench, make_target: Callable[..., Any]
+) -> None:
+    before = bench.picture()
+    target = await make_target(acquire=False)
+    info = await target.inspect()
+    assert (info.name, info.engine, info.version, info.model) == ("ns/llm", "vllm", "0.32.0", "/models/tiny")
+    assert info.baseline == Candidate.of(max_num_seqs=64)
+    assert info.gpu_count == 1
+    assert bench.picture() == before
+
+
+async def test_a_trial_runs_the_candidate_and_restore_leaves_the_deployment_as_it_was(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    before = bench.picture()
+    old_replicasets = {r["metadata"]["name"] for r in bench.server.all("replicasets")}
+    running = await start(target, candidate(4096))
+    assert bench.args == ["--max-num-seqs=32", *before["spec"]["template"]["spec"]["containers"][0]["args"][1:],
+                          "--max-num-batched-tokens=4096"]  # fmt: skip
+    assert running.model == "tiny"
+    assert running.facts.settings is not None
+    assert running.facts.settings["max_num_seqs"] == 32
+    async with httpx.AsyncClient(base_url=running.endpoint or "") as http:
+        assert (await http.get("/health")).status_code == 200
+    await target.restore()
+    assert bench.picture() == before
+    await bench.ready()
+    assert {r["metadata"]["name"] for r in bench.server.all("replicasets")} == old_replicasets
+
+
+async def test_equal_settings_still_make_a_fresh_process(bench: Bench, target: KubernetesTarget) -> None:
+    await start(target, candidate())
+    first = bench.pods[0]["metadata"]["name"]
+    await start(target, candidate())
+    assert [pod["metadata"]["name"] for pod in bench.pods] != [first]
+
+
+async def test_the_baseline_is_started_afresh_with_its_own_command_line(bench: Bench, target: KubernetesTarget) -> None:
+    original, pod = bench.args, bench.pods[0]["metadata"]["name"]
+    await start(target, candidate(1024))
+    await start(target, Candidate.of(max_num_seqs=64))
+    assert bench.args == original
+    assert bench.pods[0]["metadata"]["name"] != pod
+
+
+async def test_the_only_gpu_is_given_back_before_it_is_needed_again(bench: Bench, target: KubernetesTarget) -> None:
+    bench.server.node.gpus = 1
+    await start(target, candidate(4096))
+    await start(target, candidate(1024))
+    # The original strategy is a rolling update, which would wait for a second GPU for ever.
+    await target.restore()
+    await bench.ready()
+    assert bench.deployment["spec"]["strategy"]["type"] == "RollingUpdate"
+
+
+async def test_the_users_revisions_survive_more_trials_than_the_history_holds(
+    server: Any, make_target: Callable[..., Any]
+) -> None:
+    bench = Bench(server)
+    body = engine()
+    body["spec"]["revisionHistoryLimit"] = 1
+    bench.deploy(body)
+    await bench.ready()
+    bench.change({"spec": {"template": {"metadata": {"labels": {"release": "2"}}}}})
+    await bench.ready()
+    revisions = {r["metadata"]["name"] for r in server.all("replicasets")}
+    assert len(revisions) == 2
+    target = await make_target()
+    for batched in (512, 1024, 4096):
+        await start(target, candidate(batched))
+    await target.restore()
+    await bench.ready()
+    await asyncio.sleep(0.2)
+    assert {r["metadata"]["name"] for r in server.all("replicasets")} == revisions
+
+
+@pytest.mark.parametrize(
+    ("fate", "cause", "quote"),
+    [
+        (2001, Cause.BAD_FLAG, "unrecognized arguments: --no-such-flag"),
+        (2002, Cause.KV_CACHE_TOO_SMALL, "estimated maximum model length is 3968"),
+        (2003, Cause.GPU_OOM_AT_START, "CUDA out of memory"),
+        (2006, Cause.HOST_OOM, "memory limit"),
+        (2008, Cause.NOT_APPLIED, "max_num_seqs is 7, not 32"),
+        (2010, Cause.GPU_OOM_AT_START, "Free memory on device"),
+    ],
+)
+async def test_a_failed_start_is_told_with_its_cause(
+    bench: Bench, target: KubernetesTarget, fate: int, cause: Cause, quote: str
+) -> None:
+    told = await failure(target, candidate(fate))
+    assert told.cause is cause
+    assert quote in told.message
+    before = bench.deployment["metadata"]["generation"]
+    await start(target, candidate(1024))  # the next trial is none the worse for it
+    assert bench.deployment["metadata"]["generation"] > before
+
+
+async def test_memory_that_is_not_free_yet_is_given_a_second_start(target: KubernetesTarget) -> None:
+    running = await start(target, candidate(2005))
+    assert running.model == "tiny"
+
+
+async def test_an_engine_dead_inside_a_living_container_is_found_by_its_log(target: KubernetesTarget) -> None:
+    told = await failure(target, candidate(2007), deadline_s=60)
+    assert told.cause is Cause.KV_CACHE_TOO_SMALL
+
+
+async def test_a_start_slower_than_its_deadline_shows_the_last_lines_of_the_log(target: KubernetesTarget) -> None:
+    told = await failure(target, candidate(2004), deadline_s=1.5)
+    assert told.cause is Cause.SLOW_START
+    assert "Loading safetensors" in told.evidence
+
+
+async def test_a_pod_that_never_becomes_ready_is_told_from_an_engine_that_never_serves(
+    target: KubernetesTarget,
+) -> None:
+    told = await failure(target, candidate(2009), deadline_s=1.5)
+    assert told.cause is Cause.SLOW_START
+    assert "readinessProbe" in told.message
+
+
+async def test_a_missing_image_is_not_the_candidates_fault(bench: Bench, target: KubernetesTarget) -> None:
+    bench.server.node.images.clear()
+    told = await failure(target, candidate())
+    assert told.cause is Cause.IMAGE_OR_CONFIG
+    assert told.cause.infrastructure
+    assert "ErrImageNeverPull" in told.message
+
+
+async def test_gpus_taken_by_others_are_told_in_the_schedulers_words(bench: Bench, target: KubernetesTarget) -> None:
+    bench.server.node.gpus = 0
+    told = await failure(target, candidate())
+    assert told.cause is Cause.UNSCHEDULABLE
+    assert "Insufficient nvidia.com/gpu" in told.message
+
+
+@pytest.mark.parametrize(("prompt", "cause"), [("die", Cause.CRASH_UNDER_LOAD), ("oom", Cause.GPU_OOM_UNDER_LOAD)])
+async def test_an_engine_lost_under_load_is_diagnosed_from_its_pod(
+    target: KubernetesTarget, prompt: str, cause: Cause
+) -> None:
+    running = await start(target, candidate())
+    async with httpx.AsyncClient(base_url=running.endpoint or "") as http:
+        with pytest.raises(httpx.HTTPError):
+            await http.post("/v1/completions", json={"prompt": prompt})
+    told = await target.diagnose(Failure(Cause.CRASH_UNDER_LOAD, "streams broke"))
+    assert told.cause is cause
+    assert told.message != "streams broke"
+
+
+async def test_a_failure_of_which_the_target_knows_nothing_stays_as_it_was(target: KubernetesTarget) -> None:
+    await start(target, candidate())
+    seen = Failure(Cause.PROBE_ERROR, "connection reset")
+    assert await target.diagnose(seen) is seen
+
+
+async def test_tensor_parallelism_takes_the_gpu_limit_along(bench: Bench, target: KubernetesTarget) -> None:
+    before = bench.picture()
+    await start(target, candidate().with_(tensor_parallel_size=2))
+    container = bench.deployment["spec"]["template"]["spec"]["containers"][0]
+    assert container["resources"]["limits"] == {"nvidia.com/gpu": "2", "memory": "200Mi"}
+    await start(target, candidate())
+    assert bench.deployment["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    await target.restore()
+    assert bench.picture() == before
