@@ -25,6 +25,7 @@ _SSE = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no
 _LARGEST_BODY = 64 * 2**20
 #: Tokens after which an answer that may end by itself does so, on average.
 _NATURAL_LENGTH = 200
+_TEXT = "@@text@@"
 
 
 @dataclass
@@ -134,6 +135,7 @@ class _Exchange:
         self._first_logprob = written.first_logprob
         prefix = "chatcmpl" if asked.chat else "cmpl"
         fingerprint = f"vllm-{DEFAULT_VERSION}-{identity(settings)}"
+        self._frame: tuple[bytes, bytes] | None = None
         self._answer = Answer(asked, f"{prefix}-{uuid.uuid4().hex}", int(time.time()), fingerprint)
 
     async def run(self) -> web.StreamResponse:
@@ -166,7 +168,7 @@ class _Exchange:
                     if opening is not None:
                         await _send(response, opening)
                         opening = None
-                    await _send(response, self._content(written, count))
+                    await response.write(self._event(written, count))
                     written += count
             if self._asked.include_usage:
                 await _send(response, self._answer.closing(written))
@@ -192,6 +194,17 @@ class _Exchange:
                 yield count
         self._metrics.e2e.observe(last - begun)
 
+    def _event(self, written: int, count: int) -> bytes:
+        """One event with tokens. Most differ in their text alone, so that is all that is made anew for each."""
+        plain = not (self._asked.logprobs or self._asked.continuous_usage) and written + count < len(self._tokens)
+        if not plain:
+            return _encoded(self._content(written, count))
+        if self._frame is None:
+            before, _, after = _encoded(self._answer.content([_TEXT], None, None, None)).partition(_TEXT.encode())
+            self._frame = (before, after)
+        text = json.dumps("".join(self._tokens[written : written + count]))[1:-1]
+        return self._frame[0] + text.encode() + self._frame[1]
+
     def _content(self, written: int, count: int) -> Json:
         tokens = self._tokens[written : written + count]
         finish = self._finish if written + count >= len(self._tokens) else None
@@ -208,4 +221,8 @@ def _length(asked: Asked) -> tuple[int, str]:
 
 
 async def _send(response: web.StreamResponse, event: Json) -> None:
-    await response.write(b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n")
+    await response.write(_encoded(event))
+
+
+def _encoded(event: Json) -> bytes:
+    return b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"
