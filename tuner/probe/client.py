@@ -26,18 +26,25 @@ _ENGINE_DEAD = ("EngineCore encountered an issue", "EngineDeadError")
 _REFUSED_IN_A_ROW = 3
 # The probe's own delay bends a result when it is both noticeable and a share of what is measured.
 _LAG_S = 0.005
-_LAG_SHARE = 0.05
+LAG_SHARE = 0.05
 
 
 def http_driver(
-    endpoint: str, model: str, *, api: Api = Api.COMPLETIONS, api_key: str | None = None, counters: Counters
+    endpoint: str,
+    model: str,
+    *,
+    api: Api = Api.COMPLETIONS,
+    api_key: str | None = None,
+    counters: Counters,
+    lag_share: float = LAG_SHARE,
 ) -> HttpDriver:
     """A driver for the OpenAI-compatible server at `endpoint` (base URL, with or without /v1) that serves `model`.
 
-    `counters` reads the text of /metrics (an engine module's `counters`). Nothing is started or sent before the first
-    level. TLS certificates are verified; proxies of the environment are not used.
+    `counters` reads the text of /metrics (an engine module's `counters`). A level is void (saturated) where the p99 of
+    the probe's own delays is over 5 ms and over `lag_share` of the p95 TTFT. Nothing is started or sent before the
+    first level. TLS certificates are verified; proxies of the environment are not used.
     """
-    return HttpDriver(endpoint, model, api=api, api_key=api_key, counters=counters)
+    return HttpDriver(endpoint, model, api=api, api_key=api_key, counters=counters, lag_share=lag_share)
 
 
 @dataclass
@@ -67,13 +74,28 @@ class HttpDriver:
 
     needs_text = True
 
-    def __init__(self, endpoint: str, model: str, *, api: Api, api_key: str | None, counters: Counters) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        model: str,
+        *,
+        api: Api,
+        api_key: str | None,
+        counters: Counters,
+        lag_share: float = LAG_SHARE,
+    ) -> None:
         self._endpoint = endpoint.rstrip("/").removesuffix("/v1")
         self._model = model
         self._api = api
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._control = Control(self._endpoint, self._headers, counters)
+        self._lag_share = lag_share
         self._process: LoadProcess | None = None
+
+    @property
+    def load_pid(self) -> int | None:
+        """The process id of the load process, while there is one."""
+        return self._process.pid if self._process is not None else None
 
     async def level(self, plan: LevelPlan, stop: Callable[[Sequence[RequestRecord]], bool]) -> LevelRecords:
         """Run one level (see `core.request.Driver`).
@@ -102,7 +124,7 @@ class HttpDriver:
             ended.duration_s,
             ended.sent,
             lag,
-            _saturated(lag, progress.records),
+            _saturated(lag, self._lag_share, progress.records),
             _difference("requests", before, after),
             _difference("preemptions", before, after),
             progress.peak_running,
@@ -202,9 +224,9 @@ class HttpDriver:
         return {"model": self._model, **prompt, "max_tokens": max_tokens}
 
 
-def _saturated(lag_p99_s: float, records: Sequence[RequestRecord]) -> bool:
+def _saturated(lag_p99_s: float, lag_share: float, records: Sequence[RequestRecord]) -> bool:
     ttfts = [record.ttft_s for record in records if record.ttft_s is not None]
-    return lag_p99_s > _LAG_S and bool(ttfts) and lag_p99_s > _LAG_SHARE * float(np.quantile(ttfts, 0.95))
+    return lag_p99_s > _LAG_S and bool(ttfts) and lag_p99_s > lag_share * float(np.quantile(ttfts, 0.95))
 
 
 def _difference(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> int | None:

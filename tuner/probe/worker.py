@@ -7,6 +7,7 @@ ends when its input does: it can't outlive the probe. Nothing else runs here, so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
@@ -21,6 +22,7 @@ from tuner.probe.wire import Ended, Message, Reply, Shot, Volley, pack, receive
 _KEEP_ALIVE_S = 2.0
 _CONNECT_TIMEOUT_S = 10.0
 _PULSE_S = 0.02
+_NICENESS = -10
 
 
 @dataclass
@@ -159,6 +161,9 @@ class Stream:
 
 async def serve() -> None:
     """Run volleys from standard input until it ends."""
+    # On time before the engine that may share this machine, where that is allowed.
+    with contextlib.suppress(OSError):
+        os.nice(_NICENESS)
     reader, writer = await _pipes()
     connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S)

@@ -1,0 +1,361 @@
+"""The HTTP driver and its load process against a real server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.probe.fake_openai import FakeOpenAI, read_counters
+from tuner.core.cause import Cause, TrialFailed
+from tuner.core.request import LevelPlan, LevelRecords, PlannedRequest
+from tuner.core.slo import parse_slo
+from tuner.core.workload import Api, Lengths, Load, Objective, Workload
+from tuner.probe import HttpDriver, Job, Limits, http_driver, measure, soak
+
+
+@asynccontextmanager
+async def driving(
+    server: FakeOpenAI, model: str, *, api: Api = Api.COMPLETIONS, api_key: str | None = None
+) -> AsyncIterator[HttpDriver]:
+    async with server.serving():
+        driver = http_driver(server.url, model, api=api, api_key=api_key, counters=read_counters, lag_share=LAG_SHARE)
+        try:
+            yield driver
+        finally:
+            await driver.close()
+
+
+def plan(
+    n: int = 24,
+    *,
+    rate: float | None = None,
+    tokens: int = 8,
+    looks: Sequence[int] = (),
+    timeout_s: float = 5.0,
+    max_s: float = 20.0,
+    concurrency: int = 8,
+) -> LevelPlan:
+    load = Load(rate=rate) if rate else Load(concurrency=concurrency)
+    requests = tuple(
+        PlannedRequest(i, 5, tokens, i / rate if rate else None, text="one two three four five") for i in range(n)
+    )
+    return LevelPlan(load, requests, tuple(looks), timeout_s, max_s)
+
+
+# These tests run beside others on few processors: the probe's own delay is no matter here.
+LAG_SHARE = 1e9
+
+
+async def run(model: str, a_plan: LevelPlan | None = None, **options: object) -> LevelRecords:
+    async with driving(FakeOpenAI(), model, **options) as driver:  # type: ignore[arg-type]
+        return await driver.level(a_plan or plan(), lambda _: False)
+
+
+def kinds(found: LevelRecords) -> dict[str, int]:
+    errors = [record.error.partition(":")[0] for record in found.records if record.error]
+    return {kind: errors.count(kind) for kind in errors}
+
+
+@pytest.mark.parametrize("api", list(Api))
+@pytest.mark.parametrize("model", ["good", "split", "no-usage"])
+async def test_streams_are_read_to_the_last_token(api: Api, model: str) -> None:
+    found = await run(model, api=api)
+
+    assert kinds(found) == {}
+    assert [record.planned.index for record in found.records] == list(range(24))
+    for record in found.records:
+        assert record.output_tokens == 8
+        assert record.event_tokens == (1,) * 8
+        assert record.ttft_s is not None
+        # The role-only delta of a chat comes at once, the first token after 20 ms.
+        assert record.ttft_s >= 0.02
+        assert sum(record.itl_s) > 7 * 0.004 * 0.9
+    if model != "no-usage":
+        assert {record.prompt_tokens for record in found.records} == {22}
+
+
+async def test_several_tokens_per_event_are_told_apart_from_events() -> None:
+    found = await run("spec")
+
+    assert {record.event_tokens for record in found.records} == {(4, 4)}
+    assert {record.output_tokens for record in found.records} == {8}
+
+
+async def test_the_request_asks_for_exactly_the_planned_work() -> None:
+    server = FakeOpenAI()
+    async with driving(server, "good") as driver:
+        await driver.level(plan(1, tokens=6), lambda _: False)
+
+    (body,) = server.bodies
+    assert body == {
+        "model": "good",
+        "prompt": "one two three four five",
+        "max_tokens": 6,
+        "min_tokens": 6,
+        "ignore_eos": True,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("missing", {"missing tokens": 24}),
+        ("in-band", {"in-band error": 6}),
+        ("busy", {"http 503": 8}),
+        ("refuse", {"http 400": 24}),
+        ("broken", {"disconnected": 4}),
+    ],
+)
+async def test_work_that_was_not_done_is_an_error_of_its_kind(model: str, expected: dict[str, int]) -> None:
+    assert kinds(await run(model)) == expected
+
+
+async def test_errors_keep_the_servers_own_words() -> None:
+    found = await run("refuse")
+
+    assert found.records[0].error == "http 400: maximum context length is 8"
+
+
+async def test_a_request_past_its_timeout_is_an_error() -> None:
+    found = await run("stuck", plan(4, timeout_s=0.3))
+
+    assert kinds(found) == {"timeout": 4}
+
+
+async def test_requests_that_run_at_the_levels_end_are_unfinished_and_the_rest_is_never_sent() -> None:
+    found = await run("stuck", plan(24, max_s=0.5))
+
+    assert kinds(found) == {"unfinished": 8}
+    assert found.sent == 8
+    assert found.duration_s == pytest.approx(0.5, abs=0.2)
+
+
+async def test_an_open_loop_sends_on_schedule_and_counts_from_there() -> None:
+    found = await run("good", plan(60, rate=100))
+
+    assert [record.scheduled_s for record in found.records] == [i / 100 for i in range(60)]
+    assert all(record.sent_s >= record.scheduled_s for record in found.records)
+    assert found.lag_p99_s < 0.1
+
+
+async def test_a_closed_loop_never_runs_more_than_its_clients() -> None:
+    found = await run("good", plan(30, concurrency=3))
+
+    for record in found.records:
+        others = [other for other in found.records if other.sent_s <= record.sent_s < other.end_s]
+        assert len(others) <= 3
+
+
+async def test_a_look_that_says_stop_ends_the_level_without_recording_what_was_cancelled() -> None:
+    seen: list[int] = []
+    server = FakeOpenAI()
+    async with driving(server, "good") as driver:
+        found = await driver.level(
+            plan(200, looks=(10, 20, 30)), lambda records: seen.append(len(records)) or len(records) >= 20
+        )
+        assert server.running == 0  # drained
+        again = await driver.level(plan(10), lambda _: False)
+
+    assert seen == [10, 20]
+    assert len(found.records) == 20
+    assert kinds(found) == {}
+    assert 20 <= found.sent <= 100
+    assert len(again.records) == 10
+
+
+async def test_the_engines_own_counters_are_compared_over_a_level() -> None:
+    async with driving(FakeOpenAI(foreign=1), "good") as driver:
+        found = await driver.level(plan(), lambda _: False)
+
+    assert found.engine_requests == 48
+    assert found.sent == 24
+    assert found.preemptions == 24
+    assert found.peak_running is not None
+
+
+async def test_the_api_key_is_sent() -> None:
+    async with driving(FakeOpenAI(key="secret"), "good", api_key="secret") as driver:
+        assert kinds(await driver.level(plan(4), lambda _: False)) == {}
+    async with driving(FakeOpenAI(key="secret"), "good") as driver:
+        assert kinds(await driver.level(plan(4), lambda _: False)) == {"http 401": 4}
+
+
+async def test_an_engine_that_dies_inside_streams_fails_the_trial_at_once() -> None:
+    began = time.monotonic()
+    with pytest.raises(TrialFailed) as caught:
+        await run("dead", plan(1000, rate=20))
+
+    assert caught.value.failure.cause is Cause.CRASH_UNDER_LOAD
+    assert "EngineCore encountered an issue" in caught.value.failure.evidence
+    assert time.monotonic() - began < 10
+
+
+async def test_a_server_that_goes_away_fails_the_trial_within_seconds() -> None:
+    server = FakeOpenAI(step_s=0.05)
+    async with driving(server, "good") as driver:
+        level = asyncio.create_task(driver.level(plan(400, rate=20, tokens=40), lambda _: False))
+        await asyncio.sleep(1.5)
+        began = time.monotonic()
+        await server.runner.cleanup()
+        with pytest.raises(TrialFailed) as caught:
+            await level
+
+    assert caught.value.failure.cause is Cause.CRASH_UNDER_LOAD
+    assert time.monotonic() - began < 5
+
+
+async def test_nobody_listening_is_a_crash_not_a_measurement() -> None:
+    driver = http_driver("http://127.0.0.1:9", "good", counters=read_counters)
+    try:
+        with pytest.raises(TrialFailed) as caught:
+            await driver.level(plan(100), lambda _: False)
+    finally:
+        await driver.close()
+
+    assert caught.value.failure.cause is Cause.CRASH_UNDER_LOAD
+
+
+async def test_a_killed_load_process_is_a_probe_error_and_the_next_level_gets_a_new_one() -> None:
+    async with driving(FakeOpenAI(), "good") as driver:
+        level = asyncio.create_task(driver.level(plan(400, rate=50), lambda _: False))
+        await _until(lambda: driver.load_pid is not None)
+        await asyncio.sleep(1)
+        assert driver.load_pid is not None
+        os.kill(driver.load_pid, signal.SIGKILL)
+        with pytest.raises(TrialFailed) as caught:
+            await level
+        again = await driver.level(plan(5), lambda _: False)
+
+    assert caught.value.failure.cause is Cause.PROBE_ERROR
+    assert "signal 9" in caught.value.failure.message
+    assert len(again.records) == 5
+
+
+async def test_cancelling_a_level_leaves_no_load_behind() -> None:
+    server = FakeOpenAI()
+    async with driving(server, "good") as driver:
+        level = asyncio.create_task(driver.level(plan(1000, rate=50), lambda _: False))
+        await _until(lambda: bool(server.bodies))
+        level.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await level
+        await asyncio.sleep(0.3)
+        sent = len(server.bodies)
+        await asyncio.sleep(0.3)
+        assert len(server.bodies) == sent
+
+
+async def test_the_load_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "import asyncio, sys\n"
+        "from tuner.probe.load_process import LoadProcess\n"
+        "async def main():\n"
+        "    process = await LoadProcess.start()\n"
+        "    print(process.pid, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    root = str(Path(__file__).parents[3])
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, str(script), stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert parent.stdout is not None
+    pid = int(await parent.stdout.readline())
+    await asyncio.sleep(1)
+    assert not _gone(pid)
+    parent.kill()
+    await parent.wait()
+
+    await _until(lambda: _gone(pid))
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    for _ in range(100):
+        if true():
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("still not true after 5 s")
+
+
+def _gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"  # dead; whoever adopted it has not asked yet
+
+
+@pytest.mark.parametrize("api", list(Api))
+async def test_greedy_outputs_come_with_the_first_log_probability(api: Api) -> None:
+    server = FakeOpenAI()
+    async with driving(server, "good", api=api) as driver:
+        (output,) = await driver.greedy(("one two three",), 2)
+
+    assert output.tokens == (" one", " two")
+    assert output.first_logprob == -0.5
+    assert server.bodies[0]["temperature"] == 0
+
+
+async def test_a_whole_measurement_over_http_with_calibrated_prompts() -> None:
+    server = FakeOpenAI(first_s=0.01, step_s=0.001)
+    job = Job(
+        Workload(prompt=Lengths(100), output=Lengths(4), shared_prefix=40),
+        Objective(rate=60),
+        (parse_slo("ttft p95 <= 2s"), parse_slo("error rate <= 1%")),
+        seed=3,
+        incumbent_rate=60,
+        limits=Limits(levels=1),
+    )
+    async with driving(server, "good") as driver:
+        measurement = await measure(driver, job)
+
+    level = measurement.level
+    assert measurement.value == pytest.approx(240, rel=0.01)
+    assert level.load.rate == 60
+    assert level.statistics["ttft"].count == level.requests
+    # The server says 3 tokens a word and 7 more; 140 tokens were wanted.
+    sent = [3 * len(body["prompt"].split()) + 7 for body in server.bodies[-50:]]
+    assert sum(sent) / len(sent) == pytest.approx(140, abs=3)
+    assert len({body["prompt"] for body in server.bodies}) == len(server.bodies)
+
+
+async def test_a_probe_that_is_late_says_so() -> None:
+    server = FakeOpenAI()
+    async with server.serving():
+        driver = http_driver(server.url, "good", counters=read_counters, lag_share=0.01)
+        try:
+            level = asyncio.create_task(driver.level(plan(150, rate=50), lambda _: False))
+            await _until(lambda: bool(server.bodies))
+            pid = driver.load_pid
+            assert pid is not None
+            for _ in range(4):
+                os.kill(pid, signal.SIGSTOP)
+                await asyncio.sleep(0.15)
+                os.kill(pid, signal.SIGCONT)
+                await asyncio.sleep(0.15)
+            found = await level
+        finally:
+            await driver.close()
+
+    assert found.lag_p99_s > 0.05
+    assert found.saturated
+
+
+async def test_a_soak_fails_when_requests_do() -> None:
+    async with driving(FakeOpenAI(), "good") as driver:
+        assert (await soak(driver, Workload(Lengths(20, 0.5), Lengths(8)), 4, seed=1)).answer.value == "pass"
+    async with driving(FakeOpenAI(), "busy") as driver:
+        level = await soak(driver, Workload(Lengths(20), Lengths(8)), 4, seed=1)
+    assert level.answer.value == "fail"
+    assert level.errors["http 503"] >= 2
