@@ -13,7 +13,7 @@ from tuner.core.errors import InvalidInput
 from tuner.export import FORMATS, Result
 from tuner.store import Store
 from tuner.study.report import find_study
-from tuner.study.winner import Winner, formats_for, on_deployment, as_flags, winner_of
+from tuner.study.winner import Winner, as_flags, formats_for, on_deployment, winner_of
 from tuner.targets.kubernetes.client import Client
 
 

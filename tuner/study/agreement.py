@@ -77,10 +77,10 @@ def _slos(spec: StudySpec) -> Iterator[Disagreement]:
             text = f"{metric.value} {statistic} is bounded {times} times; keep the tightest"
             yield Disagreement(("slos",), text, _about("slos"))
     if spec.workload.output.mean < 2:
-        for index, slo in enumerate(slos):
+        for slo in slos:
             if slo.metric in (Metric.ITL, Metric.TPOT):
-                text = f"'{slo}' can't be measured: workload.output gives each request a single token"
-                yield Disagreement(("slos", index), text, _about("slos", "workload"))
+                text = f"gives each request a single token, by which '{slo}' can't be measured"
+                yield Disagreement(("workload", "output"), text, _about("slos", "workload"))
 
 
 def _workload(spec: StudySpec) -> Iterator[Disagreement]:
@@ -110,6 +110,8 @@ def _budget(spec: StudySpec) -> Iterator[Disagreement]:
 
 def _knobs(spec: StudySpec) -> Iterator[Disagreement]:
     where = ("search", "knobs")
+    if not spec.search.knobs:
+        return
     try:
         edit(read_document(space_file(spec.engine)).knobs, spec.search.knobs, ".".join(where))
     except InvalidInput as error:

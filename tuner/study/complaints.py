@@ -86,7 +86,7 @@ def _given(path: FieldPath, data: Any, default: object) -> object:
 def show(value: object, path: FieldPath = ()) -> str:
     """A value as its YAML says it, cut where it is long, and without a password."""
     if isinstance(value, str):
-        text = repr(masked(value) if path[:1] == ("storage",) else value)
+        text = repr(masked(value) if path[:1] == ("storage",) else re.sub(r"(?<=://)[^/@\s]*@", "***@", value))
     elif value is None or isinstance(value, bool):
         text = "null" if value is None else str(value).lower()
     else:

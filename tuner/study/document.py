@@ -22,11 +22,15 @@ _MAX_BYTES, _MAX_NODES, _MAX_DEPTH = 1_000_000, 20_000, 20
 
 @dataclass
 class Document:
-    """The data of one file. `lines` has the line of every field, by its path; `problems` what could not be read."""
+    """The data of one file, and the line of every field, by its path.
+
+    `problems` is what could not be read; the fields in `broken` are None in the data for that reason.
+    """
 
     data: dict[str, Any] = field(default_factory=dict)
     lines: dict[FieldPath, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    broken: list[FieldPath] = field(default_factory=list)
 
 
 def read_document(path: Path) -> Document:
@@ -109,6 +113,7 @@ class _Reader:
             return _scalar(node)
         except ValueError as error:
             self.problem(node, f"{_dotted(at)}: {node.value[:80]} {error}")
+            self.document.broken.append(at)
             return None
 
     def mapping(self, node: MappingNode, at: FieldPath) -> dict[str, Any]:

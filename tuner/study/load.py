@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ from pydantic import ValidationError
 from tuner.core.errors import InvalidInput
 from tuner.study.agreement import disagreements
 from tuner.study.complaints import complaint, explain
-from tuner.study.document import Document, read_document
+from tuner.study.document import Document, FieldPath, read_document
 from tuner.study.options import Given, merge
 from tuner.study.spec import StudySpec
+
+_Found = tuple[FieldPath, str]
+_SECTIONS = ("target", "workload", "slos", "objective", "search", "budget")
 
 
 def load_spec(
@@ -40,7 +43,7 @@ def load_spec(
     given.data.setdefault("storage", default_storage)
     context = {"now": now or datetime.now().astimezone(), "folder": path.parent if path else None}
     spec, found = _validate(given, context)
-    problems += found
+    problems += [complaint(at, text, sources) for at, text in found if not _told(at, document.broken)]
     if problems or spec is None:
         raise InvalidInput(*dict.fromkeys(problems))
     return spec
@@ -64,21 +67,21 @@ def _tidy(data: dict[str, Any]) -> dict[str, Any]:
     return tidied
 
 
-_SECTIONS = ("target", "workload", "slos", "objective", "search", "budget")
+def _told(path: FieldPath, broken: Sequence[FieldPath]) -> bool:
+    """Whether the file's reader has told already what is wrong here: the field itself, or one inside it."""
+    return any(path[: len(one)] == one or one[: len(path)] == path for one in broken)
 
 
-def _validate(given: Given, context: Mapping[str, Any]) -> tuple[StudySpec | None, list[str]]:
+def _validate(given: Given, context: Mapping[str, Any]) -> tuple[StudySpec | None, list[_Found]]:
     try:
         spec = StudySpec.model_validate(given.data, context=dict(context))
     except ValidationError as error:
-        explained = [explain(one, StudySpec, given.data) for one in error.errors()]
-        problems = [complaint(path, text, given.sources) for path, text in explained]
-        broken = frozenset(str(path[0]) for path, _ in explained)
-        return None, problems + _further(given, context, broken)
-    return spec, [complaint(one.path, one.text, given.sources) for one in disagreements(spec)]
+        found = [explain(one, StudySpec, given.data) for one in error.errors()]
+        return None, found + _further(given, context, frozenset(str(path[0]) for path, _ in found))
+    return spec, [(one.path, one.text) for one in disagreements(spec)]
 
 
-def _further(given: Given, context: Mapping[str, Any], broken: frozenset[str]) -> list[str]:
+def _further(given: Given, context: Mapping[str, Any], broken: frozenset[str]) -> list[_Found]:
     """Where some fields are broken, whether the others agree with each other is told all the same."""
     rest = {name: value for name, value in given.data.items() if name not in broken}
     if "target" in broken:
@@ -87,4 +90,4 @@ def _further(given: Given, context: Mapping[str, Any], broken: frozenset[str]) -
         spec = StudySpec.model_validate(rest, context=dict(context))
     except ValidationError:
         return []
-    return [complaint(one.path, one.text, given.sources) for one in disagreements(spec) if not one.about & broken]
+    return [(one.path, one.text) for one in disagreements(spec) if not one.about & broken]

@@ -8,7 +8,7 @@ from typing import Any
 
 _SECONDS = {"d": 86400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0, "ms": 1e-3}
 _ORDER = ("d", "h", "min", "s", "ms")
-_PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(d|h|min|ms|m|s)\s*")
+_PART = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)\s*(d|h|min|ms|m|s)\s*", re.ASCII)
 MOMENT = "a time (2026-08-01T18:00, with +02:00 or Z where it is not local) or a duration from now (2h30m)"
 
 
@@ -53,7 +53,7 @@ def parse_share(value: Any) -> Any:
         raise ValueError(f"is over 100 %; did you mean {value:g}%?")
     if not isinstance(value, str):
         return value
-    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*%\s*", value)
+    match = re.fullmatch(r"\s*(\d{1,12}(?:\.\d{1,12})?)\s*%\s*", value, re.ASCII)
     if match is None:
         raise ValueError("is not a share")
     return float(match[1]) / 100
@@ -98,7 +98,7 @@ def _after(text: str, now: datetime | None) -> datetime:
 
 
 def _clock_hint(text: str) -> str | None:
-    match = re.fullmatch(r"\s*(\d{1,2}):(\d{2})(?::(\d{2}))?\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,2}):(\d{2})(?::(\d{2}))?\s*", text, re.ASCII)
     if match is None:
         return None
     a, b, c = match.groups()

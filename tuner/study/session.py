@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import signal
 import socket
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from tuner.core.errors import Interrupted, NotRestored, Refused, TunerError
+from tuner.core.errors import NotRestored, Refused, TunerError
 from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
 from tuner.search import Space, load_space
@@ -23,6 +21,7 @@ from tuner.study.loop import Aim, TrialLoop
 from tuner.study.place import Place
 from tuner.study.progress import Note, Observer
 from tuner.study.searching import Searching, searching
+from tuner.study.signals import interruptible
 from tuner.study.spec import StudySpec
 from tuner.targets.target import Running, Target
 
@@ -92,16 +91,7 @@ class Session:
         back failed, and TunerError where the study can't go on.
         """
         study = await self._enter(preview)
-        work = asyncio.create_task(self._hold(study, preview, observe))
-        with _signals(work, observe) as received:
-            try:
-                return await work
-            except asyncio.CancelledError as cancelled:
-                if not received:
-                    raise TunerError(f"stopped: {cancelled}") from cancelled
-                raise Interrupted(
-                    received[0], f"study {study.name!r} stopped; the same command goes on with it"
-                ) from None
+        return await interruptible(self._hold(study, preview, observe), lambda text: observe(Note(text)))
 
     # --- taking and giving back -------------------------------------------------------------------------------------
 
@@ -231,30 +221,6 @@ class Session:
     def _expected_s(self, info: TargetInfo) -> float:
         start = 60.0 if info.on_cpu else 180.0
         return self.spec.budget.starts * (start + 240.0)
-
-
-@contextlib.contextmanager
-def _signals(work: asyncio.Task[Ending], observe: Observer) -> Iterator[list[int]]:
-    """Let SIGINT, SIGTERM and SIGHUP end `work` once; later ones only say that it is on its way."""
-    received: list[int] = []
-    loop = asyncio.get_running_loop()
-
-    def stop(number: int) -> None:
-        if received:
-            observe(Note("still putting the target back; please wait"))
-            return
-        received.append(number)
-        observe(Note("stopping: the target is being put back"))
-        work.cancel()
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in numbers:
-        loop.add_signal_handler(number, stop, number)
-    try:
-        yield received
-    finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
 
 
 def _dead(holder: str) -> bool:

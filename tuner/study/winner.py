@@ -92,7 +92,7 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
     if today != winner.baseline:
         raise Refused(
             f"Deployment {winner.deployment} was changed since the study: it ran {winner.baseline} then and runs "
-            f"{today} now, so the result may not hold; measure again with `tuner start`, or take the flags with -o flags"
+            f"{today} now, so the result may not hold; measure again with `tuner start`, or export -o flags"
         )
     container = fields.container_of(before, found.container.name)
     edits = engine.spell(winner.candidate, winner.baseline)
