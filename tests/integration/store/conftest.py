@@ -27,9 +27,7 @@ def _somebody() -> str | None:
     """PostgreSQL refuses to run as root: who runs it then; None: the user of the tests."""
     if os.geteuid():
         return None
-    return next(
-        (name for name in ("postgres", "nobody") if name in {user.pw_name for user in pwd.getpwall()}), "nobody"
-    )
+    return "postgres" if "postgres" in {user.pw_name for user in pwd.getpwall()} else "nobody"
 
 
 @pytest.fixture(scope="session")
