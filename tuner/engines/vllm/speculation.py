@@ -125,14 +125,15 @@ def edits(
     `fixed` are the planning settings read from it (a draft model stays the one it was). Raises InvalidInput where the
     method needs a draft model and none is known.
     """
-    if off(knobs):
-        return [FlagEdit(flag, None) for flag in _all_flags()]
-    values = _values(knobs, before, fixed)
-    now = version_of(version)
-    if now is not None and now < SPECULATIVE_CONFIG_SINCE:
-        return _old_edits(values)
-    text = json.dumps(values, separators=(",", ":"))
-    return [FlagEdit(flag, text if flag.name == CONFIG else None) for flag in _all_flags()]
+    wanted: dict[str, str] = {}
+    if not off(knobs):
+        values = _values(knobs, before, fixed)
+        now = version_of(version)
+        old = now is not None and now < SPECULATIVE_CONFIG_SINCE
+        wanted = _old_flags(values) if old else {CONFIG: json.dumps(values, separators=(",", ":"))}
+    # Where nothing was asked for before, there is nothing to take away.
+    flags = [flag for flag in _all_flags() if flag.name in wanted or not off(before)]
+    return [FlagEdit(flag, wanted.get(flag.name)) for flag in flags]
 
 
 @cache
@@ -162,11 +163,10 @@ def _values(knobs: Mapping[str, Value], before: Mapping[str, Value], fixed: Mapp
     return values | rest
 
 
-def _old_edits(values: Mapping[str, object]) -> list[FlagEdit]:
+def _old_flags(values: Mapping[str, object]) -> dict[str, str]:
     """The spelling before --speculative-config: a flag for each key."""
     flags = {key: name for name, key in _PARTS.items() if not name.startswith("spec-")}
     wanted = {key: value for key, value in values.items() if key != "method"}
     if values["method"] == "ngram":
         wanted["model"] = "[ngram]"
-    edits_ = {flags[key]: str(value) for key, value in wanted.items() if key in flags}
-    return [FlagEdit(flag, edits_.get(flag.name)) for flag in _all_flags()]
+    return {flags[key]: str(value) for key, value in wanted.items() if key in flags}

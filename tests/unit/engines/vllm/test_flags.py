@@ -114,6 +114,11 @@ def test_no_speculation_leaves_no_flag_behind(without: Candidate) -> None:
     assert applied(args, without) == ["m"]
 
 
+def test_turning_speculation_on_touches_no_other_flag() -> None:
+    edits = VLLM.spell(Candidate.of(speculative_method="ngram", num_speculative_tokens=3), Candidate.of())
+    assert [entry.flag.name for entry in edits] == ["speculative-config"]
+
+
 def test_off_where_nothing_was_on_is_no_change() -> None:
     assert VLLM.spell(Candidate.of(speculative_method="off", num_speculative_tokens=0), Candidate.of()) == []
 
