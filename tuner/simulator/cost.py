@@ -151,12 +151,14 @@ class Roofline:
 
 
 def _weight_read_s(model: Model, bandwidth: float) -> tuple[float, float]:
-    """Seconds to read everything but the experts, and to read one expert of every layer."""
-    per_weight = shape.linear_bytes_per_weight(model)
-    head = model.vocab * model.hidden * model.dtype_bytes
+    """Seconds to read everything but the experts, and to read one expert of every layer.
+
+    The embedding counts as if it were read whole, because the fitted constants belong to the sum of all weights.
+    """
     if not model.experts:
-        return (shape.linear_parameters(model) * per_weight + head) / bandwidth, 0.0
-    dense = shape.linear_parameters(model, 0) * per_weight + head
+        return shape.weight_bytes(model) / bandwidth, 0.0
+    per_weight = shape.linear_bytes_per_weight(model)
+    dense = shape.linear_parameters(model, 0) * per_weight + shape.embedding_parameters(model) * model.dtype_bytes
     return dense / bandwidth, model.layers * shape.expert_parameters(model) * per_weight / bandwidth
 
 

@@ -161,8 +161,10 @@ class LevelRun:
             stream.event_tokens.append(count)
         if self._watch is not None:
             self._watch(self._scheduler)
+        self._expire()
         for index in outcome.finished:
-            self._end(self._streams[index], None)
+            if index in self._streams:
+                self._end(self._streams[index], None)
 
     def _next_event(self) -> float:
         """When the scheduler must be looked after again: an arrival, a client's timeout, or the end of the level."""
@@ -183,7 +185,8 @@ class LevelRun:
     def _send_due(self) -> None:
         if self._plan.load.rate is None:
             return
-        while self._unsent and (self._unsent[0].arrival_s or 0.0) <= self._now:
+        until = min(self._now, self._plan.max_s)
+        while self._unsent and (self._unsent[0].arrival_s or 0.0) <= until:
             planned = self._unsent.popleft()
             self._send(planned, planned.arrival_s or 0.0)
 
