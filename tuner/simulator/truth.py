@@ -97,7 +97,7 @@ class Truth:
         self._activation = _around(draw, 1.0, 0.12)
         self._graphs = _around(draw, 1.0, 0.15)
         self._non_torch_gib = draw.uniform(-0.1, 0.25)
-        self._fragile_gib = draw.uniform(0.3, 0.9)
+        self._fragile_gib = draw.uniform(0.5, 1.8)
         self._read_gib_s = draw.uniform(1.2, 3.5)
         self._boot_s = draw.uniform(28, 45)
         self._acceptance = {

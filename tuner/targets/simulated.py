@@ -118,8 +118,7 @@ class SimulatedTarget:
         self.current = self._baseline
 
     async def release(self) -> None:
-        """Give the target up."""
-        self._stop_engine()
+        """Give the target up; what runs goes on running."""
         self._holder = None
 
     def _check_baseline(self) -> None:
@@ -183,10 +182,10 @@ class SimulatedTarget:
 
     def _stop_engine(self) -> None:
         self._died = None
+        self.current = None
         if self._driver is not None:
             self._driver.stop()
             self._driver = None
-            self.current = None
 
     def _must_hold(self) -> None:
         if self._holder is None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tuner.core.cause import Cause
 from tuner.core.hardware import EngineFacts, Gpu, Model
 from tuner.simulator.catalogue import MODELS
 from tuner.simulator.memory import MemoryPlan, calibrate, constants_for, plan
@@ -163,3 +164,35 @@ def test_one_log_of_the_same_engine_version_calibrates_the_rest(logs: list[Log])
     print("after one log, others:", _describe(errors[False]))
     assert max(map(abs, errors[True])) < 0.005
     assert statistics.median(map(abs, errors[False])) < 0.02
+
+
+def test_no_engine_that_started_is_screened(logs: list[Log]) -> None:
+    wrong = [log.row["source"] for log in _started(logs) if (p := log.plan()).refusal is not None and p.certain]
+    assert wrong == []
+
+
+def test_engines_short_of_cache_are_told_so(logs: list[Log]) -> None:
+    short = [log for log in logs if log.row["outcome"] == "kv_too_small"]
+    assert short
+    for log in short:
+        refusal = log.plan().refusal
+        assert refusal is not None
+        assert refusal.cause is Cause.KV_CACHE_TOO_SMALL
+
+
+@pytest.mark.parametrize(("parallel", "utilization", "fails"), [(1, 0.95, True), (2, 0.95, True), (2, 0.90, False)])
+def test_the_samplers_warm_up_fails_where_it_did(parallel: int, utilization: float, fails: bool) -> None:
+    """gpt-oss-20b with 1024 sequences on H100, vLLM 0.19: its pool was sized and logged before the sampler ran out.
+
+    The logged terms are used, since its hybrid attention can't be planned.
+    """
+    model = Model("gpt-oss-20b", 24, 2880, 64, 8, 64, 2880, 201088, 131072, experts=32, active_experts=4)
+    gpu = Gpu("H100", 79.19, 3.35, 989.0, None, 9.0)
+    settings = Settings(1024, 8192, utilization, 8192, tensor_parallel_size=parallel, version="0.19.0")
+    weights, graphs = (13.64, 1.84) if parallel == 1 else (7.01, 1.55)
+    non_torch = 0.25 if parallel == 1 else 2.07
+    facts = EngineFacts("vllm", weights_gib=weights, activation_gib=2.87, non_torch_gib=non_torch, graphs_gib=graphs)
+    p = plan(model, gpu, settings, calibrate(constants_for("0.19.0"), facts, settings, model, gpu))
+    assert (p.refusal is not None) == fails
+    if p.refusal is not None:
+        assert "warming up sampler with 1024 dummy requests" in p.refusal.message
