@@ -34,8 +34,8 @@ async def test_a_trial_runs_the_candidate_and_restore_leaves_the_deployment_as_i
     before = bench.picture()
     old_replicasets = {r["metadata"]["name"] for r in bench.server.all("replicasets")}
     running = await start(target, candidate(4096))
-    assert bench.args == ["--max-num-seqs=32", *before["spec"]["template"]["spec"]["containers"][0]["args"][1:],
-                          "--max-num-batched-tokens=4096"]  # fmt: skip
+    port = before["spec"]["template"]["spec"]["containers"][0]["args"][1:]
+    assert bench.args == ["--max-num-seqs=32", *port, "--max-num-batched-tokens", "4096"]
     assert running.model == "tiny"
     assert running.facts.settings is not None
     assert running.facts.settings["max_num_seqs"] == 32
@@ -77,7 +77,7 @@ async def test_the_users_revisions_survive_more_trials_than_the_history_holds(
 ) -> None:
     bench = Bench(server)
     body = engine()
-    body["spec"]["revisionHistoryLimit"] = 1
+    body["spec"] |= {"revisionHistoryLimit": 1, "strategy": {"type": "Recreate"}}
     bench.deploy(body)
     await bench.ready()
     bench.change({"spec": {"template": {"metadata": {"labels": {"release": "2"}}}}})

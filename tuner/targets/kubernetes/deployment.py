@@ -181,9 +181,10 @@ class KubernetesTarget:
 
     async def release(self) -> None:
         """See Target.release."""
+        lease, self._lease = self._lease, None
         try:
-            if self._lease is not None:
-                await self._lease.release()
+            if lease is not None:
+                await lease.release()
         finally:
             await self._client.close()
 

@@ -91,7 +91,7 @@ async def examine(
     refusals, notes = owners.writers(deployment)
     scaled, unseen = await owners.scalers(client, deployment)
     lacking = await missing(client, namespace)
-    refusals = [*_leftover(name, snapshot, study), *_shape(found), *_state(deployment), *refusals, *scaled]
+    refusals = [*_leftover(namespace, name, snapshot, study), *_shape(found), *_state(deployment), *refusals, *scaled]
     refusals += [f"the tuner's account may not {right}" for right in lacking if not right.optional]
     notes += unseen
     notes += [f"the tuner's account may not {right}" for right in lacking if right.optional]
@@ -124,12 +124,12 @@ def _owned(container: Object, engine: Engine) -> bool:
     return engine.owns(container.get("image") or "", argv)
 
 
-def _leftover(name: str, snapshot: Snapshot | None, study: str | None) -> list[str]:
+def _leftover(namespace: str, name: str, snapshot: Snapshot | None, study: str | None) -> list[str]:
     if snapshot is None or snapshot.study == study:
         return []
     return [
         f"the study {snapshot.study} changed it at {snapshot.taken} and has not restored it: resume that study, or put "
-        f"it back with 'tuner restore {name}'"
+        f"it back with 'tuner restore -n {namespace} {name}'"
     ]
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.errors import Conflict, Forbidden
 from tuner.targets.kubernetes.fields import START, Object
 from tuner.targets.kubernetes.resources import PODS, REPLICASETS
+
+_PRUNE_TRIES = 10
+_PRUNE_PAUSE_S = 0.2
 
 
 def start_of(replicaset: Object) -> str | None:
@@ -53,19 +58,22 @@ async def old_pods(client: Client, deployment: Object) -> list[Object]:
 
 
 async def prune(client: Client, deployment: Object) -> None:
-    """Delete what our starts left of empty ReplicaSets, so that they push no revision of the user's out of history.
+    """Delete what our starts left of ReplicaSets, so that they push no revision of the user's out of history.
 
-    Without the right to delete, they stay.
+    Without the right to delete, they stay; so does one that is not empty within seconds.
     """
-    namespace = deployment["metadata"]["namespace"]
-    for item in await replicasets(client, deployment):
-        empty = not item["spec"].get("replicas") and not item.get("status", {}).get("replicas")
-        if not empty or start_of(item) is None or is_current(item, deployment):
-            continue
-        try:
-            metadata = item["metadata"]
-            await client.delete(REPLICASETS, namespace, metadata["name"], metadata["resourceVersion"])
-        except Conflict:
-            continue
-        except Forbidden:
+    for _ in range(_PRUNE_TRIES):
+        left = [r for r in await replicasets(client, deployment) if start_of(r) and not is_current(r, deployment)]
+        if not left:
             return
+        for item in left:
+            if item["spec"].get("replicas") or item.get("status", {}).get("replicas"):
+                continue
+            metadata = item["metadata"]
+            try:
+                await client.delete(REPLICASETS, metadata["namespace"], metadata["name"], metadata["resourceVersion"])
+            except Conflict:
+                continue  # its controller has just written its status
+            except Forbidden:
+                return
+        await asyncio.sleep(_PRUNE_PAUSE_S)
