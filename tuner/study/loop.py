@@ -215,12 +215,20 @@ class TrialLoop:
 
     async def _tell(self, trial: TrialRecord) -> None:
         """Teach the sampler from our record. Predictions and infrastructure teach nothing."""
-        if trial.ticket is not None:
+        ticket = await self._adopt(trial) if trial.kind is TrialKind.BASELINE else trial.ticket
+        if ticket is not None:
             if trial.verdict is None:
-                await asyncio.to_thread(self.sampler.skip, trial.ticket)
+                await asyncio.to_thread(self.sampler.skip, ticket)
             else:
-                await asyncio.to_thread(self.sampler.tell, trial.ticket, trial.verdict)
+                await asyncio.to_thread(self.sampler.tell, ticket, trial.verdict)
         await asyncio.to_thread(self.store.mark_told, trial.id, self.clock())
+
+    async def _adopt(self, baseline: TrialRecord) -> int | None:
+        """The sampler learns the baseline with its defaults spelt out, as the engine reported them."""
+        if baseline.verdict is None:
+            return None
+        settings = (baseline.facts and baseline.facts.settings) or {}
+        return await asyncio.to_thread(self.sampler.adopt, self.space.complete(baseline.candidate, settings))
 
     # --- beginning, going on, stopping ------------------------------------------------------------------------------
 
@@ -234,7 +242,7 @@ class TrialLoop:
         tickets = [trial.ticket for trial in self.trials if trial.ticket is not None]
         await asyncio.to_thread(self.sampler.close_stale, tickets)
         for trial in self.trials:
-            if trial.recorded and not trial.told and trial.kind is not TrialKind.BASELINE:
+            if trial.recorded and not trial.told:
                 await self._tell(trial)
         for trial in self.trials:
             if not trial.recorded and trial.kind is TrialKind.SEARCH:
@@ -242,18 +250,12 @@ class TrialLoop:
                 await self.carry_out(trial)
 
     async def measure_baseline(self) -> None:
-        """Measure what the target runs today, first of all; the sampler learns it with its defaults spelt out."""
+        """Measure what the target runs today, first of all."""
         trial = next((one for one in self.trials if one.kind is TrialKind.BASELINE), None)
         if trial is None:
-            trial = await self.begin(
-                TrialKind.BASELINE, self.info.baseline, "the configuration found on the target", None
-            )
+            trial = await self.begin(TrialKind.BASELINE, self.info.baseline, "found on the target", None)
         if not trial.recorded:
-            trial = await self.carry_out(trial)
-        if trial.verdict is not None:
-            explicit = self.space.complete(self.info.baseline, (trial.facts and trial.facts.settings) or {})
-            ticket = await asyncio.to_thread(self.sampler.adopt, explicit)
-            await asyncio.to_thread(self.sampler.tell, ticket, trial.verdict)
+            await self.carry_out(trial)
 
     async def begin(self, kind: TrialKind, candidate: Candidate, reason: str, ticket: int | None) -> TrialRecord:
         """Put a trial on record before anything is done for it."""

@@ -27,6 +27,7 @@ class Winner:
     candidate: Candidate
     baseline: Candidate
     engine: str
+    version: str | None
     summary: str
     date: str
     namespace: str  # empty where the target was simulated
@@ -54,6 +55,7 @@ def winner_of(study: StudyRecord) -> Winner:
         candidate=Candidate.of(result["finalist"]),
         baseline=Candidate.of(study.info["baseline"]),
         engine=study.info["engine"],
+        version=study.info["version"],
         summary=str(result.get("summary") or result["conclusion"]),
         date=f"{study.updated:%Y-%m-%d}",
         namespace="" if simulated else namespace,
@@ -74,7 +76,7 @@ def as_flags(winner: Winner) -> Result:
         container="",
         original={},
         changed={},
-        edits=engine.spell(winner.candidate, winner.baseline),
+        edits=engine.spell(winner.candidate, winner.baseline, version=winner.version),
     )
 
 
@@ -88,14 +90,14 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
         raise Refused(
             f"Deployment {winner.deployment}: {found.shape if found else f'does not run {engine.name} any more'}"
         )
-    today, _ = engine.read(found.container.readable)
+    today, settings = engine.read(found.container.readable)
     if today != winner.baseline:
         raise Refused(
             f"Deployment {winner.deployment} was changed since the study: it ran {winner.baseline} then and runs "
             f"{today} now, so the result may not hold; measure again with `tuner start`, or export -o flags"
         )
     container = fields.container_of(before, found.container.name)
-    edits = engine.spell(winner.candidate, winner.baseline)
+    edits = engine.spell(winner.candidate, winner.baseline, fixed=settings, version=winner.version)
     gpus = changes.gpus_for(before, found.container.name, winner.baseline, winner.candidate)
     return Result(
         study=winner.study,

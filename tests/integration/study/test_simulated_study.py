@@ -1,0 +1,166 @@
+"""A whole study on the simulated target, through the command line, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tuner.store import Phase, Store, TrialKind
+
+STUDY = """
+name: night
+target: {simulated: {gpu: h100, model: llama-3.1-8b, seed: 3}}
+workload: {prompt: 1024, output: 128}
+slos: [ttft p95 <= 500ms, itl p99 <= 50ms]
+budget: {starts: 8, pairs: 2}
+seed: 5
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tuner", *arguments]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=120)
+
+
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'data' / 'tuner.db'}"
+
+
+def test_a_study_finds_confirms_and_exports_a_better_configuration(study: Path, tmp_path: Path):
+    done = run("start", "-f", str(study), "--storage", url(tmp_path), "-o", "json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["conclusion"] == "better"
+    low, high = report["interval"]
+    assert 0 < low < report["gain"] < high
+    trials = report["trials"]
+    assert [t["kind"] for t in trials[:2]] == ["baseline", "search"]
+    assert len([t for t in trials if t["outcome"] != "screened"]) <= 8
+    searched = [t for t in trials if t["kind"] == "search"]
+    assert len({json.dumps(t["candidate"], sort_keys=True) for t in searched}) == len(searched)
+    assert all(t["phase"] == "told" for t in trials)
+    # The prior is expected to find far more than the smallest gain here; the winner changes something.
+    assert report["result"]["finalist"]
+
+    flags = run("export", "night", "--storage", url(tmp_path), "-o", "flags")
+    assert flags.returncode == 0, flags.stderr
+    for name in report["result"]["finalist"]:
+        assert f"--{name.replace('_', '-')}" in flags.stdout
+
+    patch = run("export", "--storage", url(tmp_path), "-o", "strategic-merge")
+    assert patch.returncode == 2
+    assert "no Deployment" in patch.stderr
+    listed = run("studies", "--storage", url(tmp_path))
+    assert "night" in listed.stdout
+    assert "finished" in listed.stdout
+
+
+def test_the_same_seed_gives_the_same_study(study: Path, tmp_path: Path):
+    reports = []
+    for place in ("a", "b"):
+        done = run("start", "-f", str(study), "--storage", url(tmp_path / place), "-o", "json")
+        reports.append(json.loads(done.stdout))
+    values = [[(t["candidate"], t["value"], t["margins"]) for t in report["trials"]] for report in reports]
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize("after", [0, 2, 5])
+def test_a_killed_study_goes_on_without_losing_or_repeating_a_trial(study: Path, tmp_path: Path, after: int):
+    first = subprocess.Popen(
+        command("start", "-f", str(study), "--storage", url(tmp_path)), stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    ended = 0
+    for line in first.stdout:
+        ended += line.startswith("trial ") and "  " in line and line.split()[2] in ("baseline", "search", "confirm")
+        if ended > after:
+            first.send_signal(signal.SIGKILL)
+            break
+    first.wait()
+    with Store.open(url(tmp_path)) as store:
+        before = {t.number: t for t in store.trials(1)}
+
+    done = run("start", "-f", str(study), "--storage", url(tmp_path), "-o", "json")
+    assert done.returncode == 0, done.stderr
+    with Store.open(url(tmp_path)) as store:
+        assert len(store.studies()) == 1
+        trials = store.trials(1)
+    assert [t.number for t in trials] == list(range(len(trials)))
+    for number, trial in before.items():
+        again = trials[number]
+        assert again.candidate == trial.candidate
+        if trial.recorded:
+            assert (again.recorded, again.verdict) == (trial.recorded, trial.verdict)
+    assert all(t.phase is Phase.TOLD for t in trials)
+    assert sum(t.kind is TrialKind.BASELINE for t in trials) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_study_puts_the_target_back_and_leaves_it_resumable(
+    study: Path, tmp_path: Path, number: signal.Signals
+):
+    running = subprocess.Popen(
+        command("start", "-f", str(study), "--storage", url(tmp_path)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert running.stdout is not None
+    for line in running.stdout:
+        if line.startswith("trial 1 "):
+            running.send_signal(number)
+            break
+    rest = running.stdout.read()
+    assert running.wait(timeout=60) == 128 + number
+    assert "the target is as it was found" in rest
+    assert "Traceback" not in rest
+    with Store.open(url(tmp_path)) as store:
+        assert store.studies()[0].state.value == "stopped"
+
+
+def test_two_processes_on_one_study_do_not_collide(study: Path, tmp_path: Path):
+    first = subprocess.Popen(
+        command("start", "-f", str(study), "--storage", url(tmp_path)), stdout=subprocess.PIPE, text=True
+    )
+    assert first.stdout is not None
+    next(line for line in first.stdout if line.startswith("trial 0"))
+    os.kill(first.pid, signal.SIGSTOP)  # so that it cannot finish meanwhile
+    try:
+        second = run("start", "-f", str(study), "--storage", url(tmp_path))
+    finally:
+        os.kill(first.pid, signal.SIGCONT)
+    assert second.returncode == 3
+    assert "is being worked on by" in second.stderr
+    first.stdout.read()
+    assert first.wait(timeout=60) == 0
+
+
+def test_an_impossible_promise_ends_without_a_winner(study: Path, tmp_path: Path):
+    began = time.monotonic()
+    done = run("start", "-f", str(study), "--storage", url(tmp_path), "--slo", "ttft p95 <= 1ms", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["conclusion"] == "no change"
+    assert report["result"]["reason"] == "no configuration met the SLOs"
+    assert all(t["outcome"] in ("infeasible", "uncertain", "failed", "screened") for t in report["trials"])
+    assert time.monotonic() - began < 60
+    refused = run("export", "--storage", url(tmp_path), "-o", "flags")
+    assert refused.returncode == 3
+    assert "no change" in refused.stderr
