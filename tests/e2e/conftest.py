@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import engine as engines
-from support import images
-from support.cluster import ROOT, Cluster, find_cluster
-from support.command import Tuner
-from support.deployment import EXAMPLES, Deployed, deploy
-from support.engine import RealEngine
-from support.kubectl import Kubectl
+
+from tests.e2e.support import engine as engines
+from tests.e2e.support import images
+from tests.e2e.support.cluster import ROOT, Cluster, find_cluster
+from tests.e2e.support.command import Tuner
+from tests.e2e.support.deployment import EXAMPLES, Deployed, Document, container, deploy
+from tests.e2e.support.engine import RealEngine
+from tests.e2e.support.kubectl import Kubectl
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +69,21 @@ def deploy_vllm(kubectl: Kubectl, vllm: RealEngine, vllm_image: str):
     def function(edit=None, *, size: str = "small", manager: str = "e2e") -> Deployed:
         variables = vllm.variables(vllm_image, size)
         return deploy(kubectl, EXAMPLES / "vllm-cpu.yaml", variables, edit=edit, manager=manager)
+
+    return function
+
+
+@pytest.fixture
+def deploy_engine_sim(kubectl: Kubectl, engine_sim_image: str):
+    """A function that deploys the stand-in engine, edited where a test needs it otherwise; it does not wait."""
+
+    def function(edit=None, *, manager: str = "e2e") -> Deployed:
+        def use_image(deployment: Document) -> None:
+            container(deployment)["image"] = engine_sim_image
+            if edit:
+                edit(deployment)
+
+        return deploy(kubectl, EXAMPLES / "engine-sim.yaml", {}, edit=use_image, manager=manager)
 
     return function
 

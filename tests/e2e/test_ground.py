@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from support.cluster import Cluster
-from support.deployment import Deployed, container
-from support.kubectl import Kubectl, KubectlFailed
-from support.ownership import assert_untouched, differences
+
+from tests.e2e.support.cluster import Cluster
+from tests.e2e.support.deployment import Deployed, container
+from tests.e2e.support.kubectl import Kubectl, KubectlFailed
+from tests.e2e.support.ownership import assert_untouched, differences
 
 pytestmark = pytest.mark.cluster
 

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.kubectl import Kubectl, KubectlFailed
-from support.requirement import missing
+from tests.e2e.support.kubectl import Kubectl, KubectlFailed
+from tests.e2e.support.requirement import missing
 
 ROOT = Path(__file__).resolve().parents[3]
 KIND = ROOT / "manifests" / "kind" / "up"
@@ -41,7 +41,8 @@ class Cluster:
             yield kubectl
         finally:
             with suppress(KubectlFailed):
-                kubectl("delete", "deployments,statefulsets,jobs", "--all", "--cascade=foreground", "--wait=false")
+                # Orphans first: what a controller deletes has the whole grace period of its template.
+                kubectl("delete", "deployments,replicasets", "--all", "--cascade=orphan")
                 kubectl("delete", "pods", "--all", "--grace-period=1", "--timeout=60s")
             self.kubectl("delete", "namespace", name, "--wait=false")
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.cluster import ROOT
+from tests.e2e.support.cluster import ROOT
 
 _KILLABLE = Path(__file__).with_name("killable.py")
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from support.cluster import ROOT
-from support.kubectl import Kubectl
+from tests.e2e.support.cluster import ROOT
+from tests.e2e.support.kubectl import Kubectl
 
 EXAMPLES = ROOT / "manifests" / "examples"
 Document = dict[str, Any]

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.cluster import ROOT
+from tests.e2e.support.cluster import ROOT
 
 HERE = ROOT / "tests" / "e2e" / "vllm"
 

@@ -7,7 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from support.cluster import ROOT, Cluster
+from tests.e2e.support.cluster import ROOT, Cluster
 
 KIND_NAME = "tuner-e2e"
 

@@ -3,77 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 import pytest
-from support.deployment import Deployed, Document, container
-from support.kubectl import Kubectl
-from support.ownership import assert_untouched
 
-from tuner.core.cause import Cause, Failure, TrialFailed
+from tests.e2e.support.deployment import Deployed, Document, container
+from tests.e2e.support.kubectl import Kubectl
+from tests.e2e.support.target import START_S, TOLD_WITHIN_S, acquired, failure_of, seconds_since_exit
+from tuner.core.cause import Cause, TrialFailed
 from tuner.core.knob import Candidate
 from tuner.core.request import LevelPlan, PlannedRequest
 from tuner.core.workload import Api, Load
 from tuner.engines.vllm import VLLM
 from tuner.probe.client import http_driver
-from tuner.targets.kubernetes import connect
-from tuner.targets.kubernetes.deployment import KubernetesTarget
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine]
 
-START_S = 150.0
-# As promised to users: the cause is known within 5 s of its evidence; kubelets tell times in whole seconds.
-TOLD_WITHIN_S = 5.0 + 1.0
 Deploy = Callable[..., Deployed]
 
 
-@asynccontextmanager
-async def acquired(deployed: Deployed) -> AsyncIterator[KubernetesTarget]:
-    """A Deployment as a target, held; at the end it must be as it was, to the last field and owner."""
-    before = deployed.get()
-    kubectl = deployed.kubectl
-    assert kubectl.namespace
-    client = await connect(str(kubectl.kubeconfig))
-    target = KubernetesTarget(client, kubectl.namespace, deployed.name, VLLM)
-    try:
-        await target.inspect()
-        await target.acquire("e2e")
-        yield target
-        await target.restore()
-    finally:
-        await target.release()
-    assert_untouched(before, deployed.get())
+async def test_an_unknown_flag_is_a_bad_flag_with_the_engines_own_message(
+    deploy_vllm: Deploy, kubectl: Kubectl
+) -> None:
+    def misspell(deployment: Document) -> None:
+        container(deployment)["args"].append("--swap-space=4")  # gone from this version
 
-
-async def failure_of(target: KubernetesTarget, candidate: Candidate) -> Failure:
-    """The failure of a start that must fail."""
-    with pytest.raises(TrialFailed) as caught:
-        await target.apply(candidate, START_S, lambda _phrase: None)
-    return caught.value.failure
-
-
-def seconds_since_exit(kubectl: Kubectl) -> float:
-    """Seconds since the engine's container last ended, by the cluster's word."""
-    ends = []
-    for pod in kubectl.json("get", "pods")["items"]:
-        for status in pod["status"].get("containerStatuses", []):
-            for state in (status["state"], status.get("lastState", {})):
-                if "terminated" in state:
-                    ends.append(datetime.datetime.fromisoformat(state["terminated"]["finishedAt"]))
-    assert ends, "no container has ended"
-    return (datetime.datetime.now(datetime.UTC) - max(ends)).total_seconds()
-
-
-async def test_a_value_that_the_engine_refuses_is_a_bad_flag(deploy_vllm: Deploy, kubectl: Kubectl) -> None:
-    async with acquired(deploy_vllm(size="tiny")) as target:
-        failure = await failure_of(target, Candidate.of(kv_cache_dtype="fp7"))
+    async with acquired(deploy_vllm(misspell, size="tiny")) as target:
+        failure = await failure_of(target, Candidate.of(max_num_seqs=16))
         told_after = seconds_since_exit(kubectl)
     assert failure.cause is Cause.BAD_FLAG
-    assert "--kv-cache-dtype" in failure.message
-    assert "fp7" in failure.message
+    assert "unrecognized arguments: --swap-space=4" in failure.message
+    assert told_after <= TOLD_WITHIN_S
+
+
+async def test_values_that_contradict_each_other_are_a_bad_flag(deploy_vllm: Deploy, kubectl: Kubectl) -> None:
+    async with acquired(deploy_vllm(size="tiny")) as target:
+        failure = await failure_of(target, Candidate.of(max_num_seqs=256, max_num_batched_tokens=128))
+        told_after = seconds_since_exit(kubectl)
+    assert failure.cause is Cause.BAD_FLAG
+    assert "max_num_batched_tokens (128) must be greater than or equal to max_num_seqs (256)" in failure.message
     assert told_after <= TOLD_WITHIN_S
 
 
@@ -142,7 +111,7 @@ def kill_worker(kubectl: Kubectl) -> None:
     program = (
         "import os, pathlib\n"
         "found = [int(p.name) for p in pathlib.Path('/proc').iterdir() if p.name.isdigit()"
-        " and b'EngineCore' in (p / 'cmdline').read_bytes()]\n"
+        " and (p / 'cmdline').read_bytes().startswith(b'VLLM::EngineCore')]\n"
         "[os.kill(pid, 9) for pid in found]\n"
         "assert found"
     )
