@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 _STEPS = 300
 _TINY = 1e-300
-_BISECTIONS = 60
+_BISECTIONS = 40
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
@@ -65,11 +66,22 @@ def lower_share(exceeding: float, count: float, alpha: float) -> float:
     return _solve(lambda p: beta_cdf(p, exceeding, count - exceeding + 1), alpha)
 
 
+@lru_cache(maxsize=256)
 def t_quantile(p: float, df: float) -> float:
     """The p-quantile of Student's t distribution with `df` degrees of freedom, for 0.5 <= p < 1."""
     # P(|T| > t) = I_x(df/2, 1/2) with x = df / (df + t^2)
     x = _solve(lambda x: beta_cdf(x, df / 2, 0.5), 2 * (1 - p))
     return math.sqrt(df * (1 - x) / x) if x > 0 else math.inf
+
+
+def below(share: float, exceeding: float, count: float, alpha: float) -> bool:
+    """Whether `upper_share` is at most `share`: that the true share is below it is proven at level `alpha`."""
+    return exceeding < count and beta_cdf(share, exceeding + 1, count - exceeding) >= 1 - alpha
+
+
+def above(share: float, exceeding: float, count: float, alpha: float) -> bool:
+    """Whether `lower_share` is over `share`: that the true share is above it is proven at level `alpha`."""
+    return exceeding > 0 and beta_cdf(share, exceeding, count - exceeding + 1) < alpha
 
 
 def least_count(share: float, alpha: float) -> int:

@@ -23,7 +23,7 @@ class Limits:
     """
 
     level_s: float = 120.0
-    level_requests: int = 1000
+    level_requests: int = 2000
     total_s: float = 1800.0
     levels: int = 24
     left_s: Callable[[], float] | None = None

@@ -11,7 +11,7 @@ from tuner.core.measurement import Answer, Level, SloTest
 from tuner.core.request import LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.slo import Metric, Slo
 from tuner.core.workload import Load
-from tuner.probe.answers import Stage, answer_of, hopeless
+from tuner.probe.answers import STRICTEST, Stage, answer_of, hopeless
 from tuner.probe.confidence import least_count, t_quantile
 from tuner.probe.job import Limits
 from tuner.probe.observations import cohort, observe
@@ -23,8 +23,6 @@ from tuner.probe.statistics import errors_of, measured, rates_of, statistics_of
 _EXPECTED_EXCEEDANCES = 20
 _LEAST_REQUESTS = 60
 _COMMON_REQUESTS = 200
-# An SLO stricter than 1 % can't be proven in a level of affordable length; it is watched (see `answers`).
-_STRICTEST = 0.01
 _LEAST_WARMUP, _MOST_WARMUP = 5, 100
 _LEAST_TIMEOUT_S = 30.0
 
@@ -37,6 +35,7 @@ class Size:
     count: int
     timeout_s: float
     max_s: float
+    least: int = 0  # with fewer measured requests no level can pass
 
     @property
     def requests(self) -> int:
@@ -49,31 +48,37 @@ def size_of(load: Load, slos: Sequence[Slo], limits: Limits, e2e_s: float) -> Si
 
     The warm-up lasts for about one e2e latency: until then the engine fills.
     """
-    least = max((_least(slo) for slo in slos), default=_LEAST_REQUESTS)
-    wanted = max((_wanted(slo) for slo in slos), default=_COMMON_REQUESTS)
+    rate = load.rate or (load.concurrency or 1) / e2e_s
+    least = max((_least(slo, rate, limits) for slo in slos), default=_LEAST_REQUESTS)
+    wanted = max([least, *(_wanted(slo) for slo in slos)]) if slos else _COMMON_REQUESTS
     latency = max([e2e_s, *(slo.bound for slo in slos if slo.metric in (Metric.TTFT, Metric.E2E))])
     timeout_s = max(_LEAST_TIMEOUT_S, 4 * latency)
     if load.rate is not None:
         within = int(load.rate * limits.level_s)
         count = max(least, min(wanted, limits.level_requests, within))
         warmup = _clamp(math.ceil(load.rate * e2e_s), _LEAST_WARMUP, _MOST_WARMUP)
-        return Size(warmup, count, timeout_s, (warmup + count) / load.rate + max(2 * latency, 5.0))
+        return Size(warmup, count, timeout_s, (warmup + count) / load.rate + max(2 * latency, 5.0), least)
     assert load.concurrency is not None
     count = max(least, min(max(wanted, 10 * load.concurrency), limits.level_requests))
     warmup = max(_LEAST_WARMUP, load.concurrency)
-    return Size(warmup, count, timeout_s, max(limits.level_s, 10 * e2e_s))
+    return Size(warmup, count, timeout_s, max(limits.level_s, 10 * e2e_s), least)
 
 
-def _least(slo: Slo) -> int:
+def _least(slo: Slo, rate: float, limits: Limits) -> int:
+    """Fewer measured requests could never pass."""
     share = slo.allowed_share
-    if share is None or share < _STRICTEST or slo.metric is Metric.ITL:
+    if share is None or share < STRICTEST:
         return _LEAST_REQUESTS
-    return max(_LEAST_REQUESTS, least_count(share, ALPHA / 2))
+    count = least_count(share, ALPHA / 2)
+    if slo.metric is Metric.ITL:
+        # Streams that run together meet the same engine steps, so steps are what counts; each takes at most the bound.
+        count = min(math.ceil(rate * slo.bound * count), limits.level_requests)
+    return max(_LEAST_REQUESTS, count)
 
 
 def _wanted(slo: Slo) -> int:
     share = slo.allowed_share
-    if share is None or share < _STRICTEST or slo.metric is Metric.ITL:
+    if share is None or share < STRICTEST or slo.metric is Metric.ITL:
         return _COMMON_REQUESTS
     return max(_COMMON_REQUESTS // 2, round(_EXPECTED_EXCEEDANCES / share))
 
@@ -102,8 +107,7 @@ class LevelTest:
     _stopped: bool = False
 
     def __post_init__(self) -> None:
-        first_pass = max((_least(slo) for slo in self.slos), default=0)
-        self.looks = Looks.plan(self.size.count, first_pass)
+        self.looks = Looks.plan(self.size.count, self.size.least)
 
     def plan(self) -> LevelPlan:
         """What the driver is asked to do."""

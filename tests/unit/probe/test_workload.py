@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tuner.core.errors import InvalidInput
+from tuner.core.workload import Lengths, Load, Workload
+from tuner.probe.arrivals import ClosedLoop, Poisson
+from tuner.probe.prompts import Calibration, random_text, read_prompts
+from tuner.probe.workload import Requests
+
+OPEN, CLOSED = Load(rate=10), Load(concurrency=4)
+
+
+def requests(workload: Workload, seed: int = 1, pattern_seed: int = 0, *, text: bool = True) -> Requests:
+    return Requests.of(workload, seed, pattern_seed, text)
+
+
+def test_poisson_arrivals_have_exponential_gaps_and_exactly_their_rate() -> None:
+    times = np.array(Poisson(20).arrivals(4000, np.random.default_rng(1)), dtype=float)
+    gaps = np.diff(times)
+
+    assert times[-1] == pytest.approx(4000 / 20)
+    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)
+    assert (gaps > 0.05).mean() == pytest.approx(np.exp(-1), abs=0.03)
+
+
+def test_a_pattern_is_the_same_at_every_rate_only_scaled() -> None:
+    slow, fast = (Poisson(rate).arrivals(50, np.random.default_rng(3)) for rate in (1, 10))
+
+    assert np.array(slow, dtype=float) == pytest.approx(10 * np.array(fast, dtype=float))
+    assert ClosedLoop(3).arrivals(2, np.random.default_rng(3)) == (None, None)
+
+
+def test_lengths_are_fixed_or_log_normal() -> None:
+    fixed = requests(Workload(Lengths(100), Lengths(20)), text=False).draw(OPEN, 30)
+    drawn = requests(Workload(Lengths(400, 0.5), Lengths(100, 1.0)), text=False).draw(OPEN, 4000)
+    prompts, outputs = np.array([(r.prompt_tokens, r.output_tokens) for r in drawn]).T
+
+    assert {(r.prompt_tokens, r.output_tokens) for r in fixed} == {(100, 20)}
+    assert prompts.mean() == pytest.approx(400, rel=0.05)
+    assert prompts.std() == pytest.approx(200, rel=0.1)
+    assert outputs.mean() == pytest.approx(100, rel=0.08)
+    assert outputs.min() >= 1
+
+
+def test_levels_share_their_pattern_but_never_their_texts() -> None:
+    source = requests(Workload(Lengths(60, 0.5), Lengths(20, 0.5)))
+    one, two = source.draw(OPEN, 40), source.draw(OPEN, 40)
+
+    assert [(r.arrival_s, r.prompt_tokens, r.output_tokens) for r in one] == [
+        (r.arrival_s, r.prompt_tokens, r.output_tokens) for r in two
+    ]
+    texts = [r.text for r in (*one, *two)]
+    assert len(set(texts)) == len(texts)
+
+
+def test_equal_seeds_give_equal_levels_and_other_seeds_other_texts() -> None:
+    workload = Workload(Lengths(60, 0.5), Lengths(20))
+
+    assert requests(workload, -5).draw(OPEN, 10) == requests(workload, -5).draw(OPEN, 10)
+    assert requests(workload, 5).draw(OPEN, 10)[0].text != requests(workload, 6).draw(OPEN, 10)[0].text
+    assert requests(workload, 5, 1).draw(OPEN, 10)[0].arrival_s != requests(workload, 5, 2).draw(OPEN, 10)[0].arrival_s
+
+
+def test_prefixes_are_shared_within_a_group_and_fresh_at_every_level() -> None:
+    source = requests(Workload(Lengths(20), Lengths(4), shared_prefix=30, prefix_groups=3))
+    levels = [source.draw(OPEN, 60), source.draw(OPEN, 60)]
+    groups: dict[int, set[str]] = {}
+    for planned in (*levels[0], *levels[1]):
+        assert planned.text is not None
+        assert planned.prompt_tokens == 50
+        assert planned.prefix_tokens == 30
+        groups.setdefault(planned.prefix_group, set()).add(" ".join(planned.text.split()[:30]))
+
+    assert len(groups) == 6
+    assert all(len(prefixes) == 1 for prefixes in groups.values())
+    assert len(set.union(*groups.values())) == 6
+
+
+def test_calibration_finds_tokens_per_word_and_the_templates_overhead() -> None:
+    calibration = Calibration.fit([(10, 3 * 10 + 7), (50, 3 * 50 + 7)])
+    source = requests(Workload(Lengths(100), Lengths(4), shared_prefix=40))
+    source.calibration = calibration
+
+    assert (calibration.tokens_per_word, calibration.overhead) == (pytest.approx(3), pytest.approx(7))
+    for planned in source.draw(OPEN, 20):
+        assert planned.text is not None
+        assert 3 * len(planned.text.split()) + 7 == pytest.approx(140, abs=2)
+
+
+def test_calibration_survives_what_servers_say() -> None:
+    assert Calibration.fit([]) == Calibration()
+    assert Calibration.fit([(10, 0)]) == Calibration()
+    assert Calibration.fit([(10, 20), (10, 20)]).tokens_per_word == 2
+    assert Calibration.fit([(10, 20), (20, 20)]).tokens_per_word > 0
+
+
+def test_no_text_is_made_where_the_driver_needs_none() -> None:
+    assert {r.text for r in requests(Workload(), text=False).draw(CLOSED, 5)} == {None}
+
+
+def test_a_files_prompts_are_used_up_before_any_is_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    lines = [{"prompt": f"p{i}", "output_tokens": 10 + i} for i in range(9)]
+    lines.append({"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "p9"}]})
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
+    source = requests(Workload(output=Lengths(7), prompts_file=str(path)))
+
+    first, second, third = source.draw(OPEN, 4), source.draw(OPEN, 6), source.draw(OPEN, 4)
+
+    texts = [r.text for r in (*first, *second)]
+    assert sorted(map(str, texts)) == ["be kind\n\np9", *(f"p{i}" for i in range(9))]
+    assert [r.text for r in third] == texts[:4]
+    assert {r.text: r.output_tokens for r in (*first, *second)}["p3"] == 13
+    assert {r.text: r.output_tokens for r in (*first, *second)}["be kind\n\np9"] == 7
+
+
+def test_mistakes_in_a_file_are_told_together_with_their_lines(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.jsonl"
+    path.write_text('{"prompt": "fine"}\nnot json\n[1]\n{"prompt": ""}\n{"prompt": "x", "output_tokens": 0}\n')
+
+    with pytest.raises(InvalidInput) as caught:
+        read_prompts(str(path))
+
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{path}:{n}" for n in (2, 3, 4, 5)]
+    assert all("allowed" in problem for problem in caught.value.problems)
+
+
+def test_a_file_that_is_missing_or_empty_is_invalid_input(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+
+    for path in (empty, tmp_path / "missing.jsonl", tmp_path):
+        with pytest.raises(InvalidInput, match=str(path)):
+            read_prompts(str(path))
+
+
+def test_the_longest_requests_are_longer_than_nearly_all() -> None:
+    workload = Workload(Lengths(400, 0.5), Lengths(100, 0.5), shared_prefix=10)
+    usual = requests(workload, text=False).draw(CLOSED, 1000)
+    longest = requests(workload, text=False).longest(8, 0.99)
+
+    assert sum(r.prompt_tokens > longest[0].prompt_tokens for r in usual) < 30
+    assert len({(r.prompt_tokens, r.output_tokens) for r in longest}) == 1
+
+
+def test_random_text_has_the_asked_number_of_words() -> None:
+    assert len(random_text(37, np.random.default_rng(1)).split()) == 37
