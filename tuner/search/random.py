@@ -15,8 +15,8 @@ from tuner.search.space import Space
 class RandomSampler:
     """Draws evenly over the values worth trying, without repeats, and learns nothing. Implements the Sampler protocol.
 
-    Its memory is its own: a study that is to be resumed hands in as `history` what it has on record, in order; tickets
-    count from there.
+    Its memory is its own: a study that is to be resumed hands in as `history` what was suggested so far, in order, and
+    tickets count from there. Adopted candidates have negative tickets.
     """
 
     def __init__(
@@ -30,11 +30,12 @@ class RandomSampler:
         self._seed = seed
         self._first = [(space.repair(candidate), reason) for candidate, reason in first]
         self._suggested: list[Candidate] = list(history)
+        self._adopted: list[Candidate] = []
         self._open: set[int] = set()
 
     def suggest(self) -> Suggestion | None:
         """The next candidate, or None when the space is exhausted."""
-        seen = {candidate.key for candidate in self._suggested}
+        seen = {candidate.key for candidate in (*self._suggested, *self._adopted)}
         for candidate, reason in self._first:
             if candidate.key not in seen:
                 return self._enter(candidate, reason)
@@ -50,17 +51,18 @@ class RandomSampler:
 
     def skip(self, ticket: int) -> None:
         """Close a suggestion."""
-        if not 0 <= ticket < len(self._suggested):
+        if not -len(self._adopted) <= ticket < len(self._suggested):
             raise LookupError(f"no suggestion has ticket {ticket}")
         self._open.discard(ticket)
 
     def adopt(self, candidate: Candidate) -> int:
         """Enter a candidate from elsewhere; the same one again returns the same ticket."""
         explicit = self._space.complete(candidate)
-        for ticket, known in enumerate(self._suggested):
-            if known == explicit:
-                return ticket
-        return self._enter(explicit, "adopted").ticket
+        if explicit in self._suggested:
+            return self._suggested.index(explicit)
+        if explicit not in self._adopted:
+            self._adopted.append(explicit)
+        return -1 - self._adopted.index(explicit)
 
     def close_stale(self, tickets: Collection[int]) -> None:
         """Forget open suggestions that are not on record; their tickets stay taken."""

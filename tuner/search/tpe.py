@@ -157,13 +157,18 @@ class OptunaSampler:
         return (other, "drawn at random") if other else None
 
     def _tpe(self, rng: random.Random, seen: Collection[str]) -> Candidate | None:
+        # Knob by knob, not jointly: on three simulated engines (14 seeds, 16 starts) the regret was 2 to 8 % against
+        # 9 to 16 % jointly and 8 % by even draws. With one good trial to learn from, joint steps hardly leave it.
         sampler = TPESampler(
-            n_startup_trials=1, multivariate=True, constant_liar=False, seed=rng.randrange(2**31), n_ei_candidates=32
+            n_startup_trials=1, multivariate=False, constant_liar=False, seed=rng.randrange(2**31), n_ei_candidates=32
         )
         probe = optuna.trial.create_trial(state=TrialState.RUNNING)
         self._study._thread_local.cached_all_trials = None
         for _ in range(_DRAWS):
-            params = sampler.sample_relative(self._study, probe, self._distributions)
+            params = {
+                name: sampler.sample_independent(self._study, probe, name, distribution)
+                for name, distribution in self._distributions.items()
+            }
             candidate = encoding.decode(self._space, params)
             if candidate.key not in seen:
                 return candidate

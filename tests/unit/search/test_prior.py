@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tests.unit.search.targets import H100, LLAMA, cpu_target, small_space, target, whole_space
+from tests.unit.search.targets import H100, LLAMA, cpu_target, small_space
 from tuner.core.cause import Cause
 from tuner.core.knob import Candidate
 from tuner.core.slo import Metric, parse_slo
@@ -82,32 +82,6 @@ def test_without_latency_slos_capacity_is_what_it_can_serve() -> None:
     assert found.value is not None
     assert limited.value is not None
     assert found.value > 0.9 * limited.value
-
-
-def test_ranking_beats_the_configuration_found_on_the_target() -> None:
-    info = target(baseline={"max_num_seqs": 16, "max_num_batched_tokens": 512})
-    space = whole_space(info)
-    ranked = rank(space, expecting(), info.baseline, 3)
-    start = predict(space.complete(info.baseline), expecting())
-    assert len(ranked) == 3
-    assert all((one.value or 0) > 1.2 * (start.value or 0) for one in ranked)
-    assert [one.rank for one in ranked] == sorted((one.rank for one in ranked), reverse=True)
-    assert len({one.candidate.key for one in ranked}) == 3
-    assert all(space.problems(one.candidate) == [] for one in ranked)
-    assert all(one.certain and one.refusal is None for one in ranked)
-    assert ranked[0].reason == "the simulator's choice no. 1"
-
-
-def test_ranking_changes_only_knobs_of_which_something_is_expected() -> None:
-    info = target(baseline={"max_num_seqs": 16, "max_num_batched_tokens": 512, "block_size": 32})
-    for one in rank(whole_space(info), expecting(), info.baseline, 3):
-        assert one.candidate["block_size"] == 32
-        assert one.candidate["speculative_method"] == "off"
-
-
-def test_ranking_is_the_same_for_the_same_seed() -> None:
-    first, second = (rank(whole_space(), expecting(seed=5), {}, 3) for _ in range(2))
-    assert first == second
 
 
 @pytest.mark.parametrize("space", [load_space("vllm", cpu_target()), small_space(), Space("vllm", ())])

@@ -2,7 +2,6 @@
 
 import contextlib
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,11 +12,12 @@ from hypothesis import strategies as st
 from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
 
-from tests.unit.search.targets import cpu_target, small_space, target, whole_space
+from tests.unit.search.targets import cpu_target, small_space, whole_space
 from tuner.core.cause import Cause, Failure
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Verdict
 from tuner.search import OptunaSampler, RandomSampler, Sampler, Space, load_space
+from tuner.search.tpe import _best
 
 SLOS = ("ttft p95 <= 500ms", "itl p99 <= 60ms")
 Make = Callable[..., OptunaSampler]
@@ -155,25 +155,6 @@ def test_tpe_decides_after_few_trials_with_every_parameter_in_each(make: Make, t
     study._storage.remove_session()
 
 
-def test_tpe_learns_where_better_is(make: Make) -> None:
-    """With the same starts it beats an even draw on a surface with an SLO and a cliff, summed over seeds."""
-    space = load_space("vllm", target(), {"block_size": "drop", "enable_prefix_caching": "drop"})
-
-    def best(sampler: Sampler) -> float:
-        value = 0.0
-        for _ in range(16):
-            suggestion = sampler.suggest()
-            assert suggestion is not None
-            verdict = judge(suggestion.candidate)
-            sampler.tell(suggestion.ticket, verdict)
-            value = max(value, verdict.value or 0.0)
-        return value
-
-    tpe = sum(best(make(space, seed, f"study {seed}")) for seed in range(4))
-    drawn = sum(best(RandomSampler(space, seed)) for seed in range(4))
-    assert tpe > drawn
-
-
 def test_screened_suggestions_teach_nothing_and_end_the_insisting(make: Make) -> None:
     space = whole_space()
     sampler = make(space, startup=2)
@@ -259,6 +240,7 @@ def test_verdict_must_be_finite(make: Make) -> None:
 def test_random_sampler_goes_on_from_a_history() -> None:
     space = load_space("vllm", cpu_target())
     whole = RandomSampler(space, 3)
+    whole.tell(whole.adopt(space.complete({})), feasible(1.0))
     candidates = [s.candidate for s in (whole.suggest() for _ in range(6)) if s]
     resumed = RandomSampler(space, 3, history=candidates[:4])
     suggestion = resumed.suggest()
@@ -282,23 +264,24 @@ verdicts = st.one_of(
 @given(told=st.lists(verdicts, min_size=2, max_size=8))
 def test_tpe_prefers_what_the_judge_prefers(tmp_path: Path, told: list[Verdict]) -> None:
     """However many trials TPE takes for the good ones, each is ranked at least as high as each that it leaves."""
-    name = json.dumps([verdict.rank for verdict in told]) + str(len(list(tmp_path.iterdir())))
-    space = whole_space()
-    sampler = OptunaSampler(space, f"sqlite:///{tmp_path}/order.db", name[:400], 1, slos=SLOS)
-    tickets = []
-    for verdict in told:
-        suggestion = sampler.suggest()
-        assert suggestion is not None
-        sampler.tell(suggestion.ticket, verdict)
-        tickets.append(suggestion.ticket)
-    by_ticket = dict(zip(tickets, told, strict=True))
+    url = f"sqlite:///{tmp_path}/order.db"
+    space = small_space()
+    sampler = OptunaSampler(space, url, f"study {next(_numbers)}", 1, slos=SLOS)
+    by_ticket = {sampler.adopt(one): verdict for one, verdict in zip(space.candidates(), told, strict=False)}
+    for ticket, verdict in by_ticket.items():
+        sampler.tell(ticket, verdict)
     study = sampler._study
-    trials = [trial for trial in study.get_trials(deepcopy=False) if trial.number in by_ticket]
+    trials = study.get_trials(deepcopy=False)
+    assert len(trials) == len(told)
     for below in range(1, len(trials)):
         good, rest = _split_trials(study, trials, below)
         assert len(good) == below
         assert min(by_ticket[t.number].rank for t in good) >= max(by_ticket[t.number].rank for t in rest)
-    if any(verdict.feasible for verdict in told):
-        best = max(told, key=lambda verdict: verdict.rank)
+    best = max(told, key=lambda verdict: verdict.rank)
+    assert by_ticket[_best(trials).number].rank == best.rank
+    if best.feasible:
         assert by_ticket[study.best_trial.number].rank == best.rank
     sampler.close()
+
+
+_numbers = itertools.count()
