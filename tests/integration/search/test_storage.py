@@ -31,25 +31,29 @@ def judge(candidate: Candidate) -> Verdict:
     return Verdict(seqs**0.5 - abs(tokens - 2048) / 1000, {"s": -0.1})
 
 
-def test_tpe_finds_more_than_an_even_draw(tmp_path: Path) -> None:
-    """With the same 16 starts, summed over seeds, on a surface with an SLO and a cliff."""
+def best(sampler: Sampler) -> float:
+    """The best value after 16 starts."""
+    values = [0.0]
+    for _ in range(16):
+        suggestion = sampler.suggest()
+        assert suggestion is not None
+        verdict = judge(suggestion.candidate)
+        sampler.tell(suggestion.ticket, verdict)
+        values.append(verdict.value or 0.0)
+    if isinstance(sampler, OptunaSampler):
+        sampler.close()
+    return max(values)
+
+
+@pytest.mark.parametrize("misled", [False, True])
+def test_tpe_finds_more_than_an_even_draw(tmp_path: Path, misled: bool) -> None:
+    """With the same starts, summed over seeds; also where a prior with the wrong sign chose the first three."""
     space = load_space("vllm", target(), {"block_size": "drop", "enable_prefix_caching": "drop"})
-
-    def best(sampler: Sampler) -> float:
-        values = [0.0]
-        for _ in range(16):
-            suggestion = sampler.suggest()
-            assert suggestion is not None
-            verdict = judge(suggestion.candidate)
-            sampler.tell(suggestion.ticket, verdict)
-            values.append(verdict.value or 0.0)
-        if isinstance(sampler, OptunaSampler):
-            sampler.close()
-        return max(values)
-
+    first = [(Candidate.of(max_num_seqs=16, max_num_batched_tokens=n), "wrong") for n in (512, 8192, 32768)]
     url = f"sqlite:///{tmp_path}/tuner.db"
-    tpe = sum(best(OptunaSampler(space, url, f"study {seed}", seed, slos=["s"])) for seed in range(6))
-    drawn = sum(best(RandomSampler(space, seed)) for seed in range(6))
+    seeds = range(6)
+    tpe = sum(best(OptunaSampler(space, url, f"{n}", n, first if misled else (), slos=["s"])) for n in seeds)
+    drawn = sum(best(RandomSampler(space, seed)) for seed in seeds)
     assert tpe > drawn
 
 
