@@ -16,9 +16,9 @@ from tuner.core.cause import TrialFailed
 from tuner.core.errors import InvalidInput, TunerError
 from tuner.engines import engine_named
 from tuner.store import Store
-from tuner.study.quantity import parse_duration
 from tuner.study.report import find_study
 from tuner.study.signals import interruptible
+from tuner.study.spec.quantity import parse_duration
 from tuner.study.winner import Winner, on_deployment, winner_of
 from tuner.targets.kubernetes import live_apply
 from tuner.targets.kubernetes.client import Client

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tuner.study.load import default_storage
+from tuner.study.spec import default_storage
 
 Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Deployment.")]
 Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig to use.")]

@@ -17,12 +17,11 @@ from tuner.core.knob import Candidate, Value
 from tuner.core.workload import Objective
 from tuner.search import Prediction
 from tuner.store import Store
-from tuner.study.document import parse_scalar
-from tuner.study.load import load_spec
 from tuner.study.place import find_place
 from tuner.study.planning import Plan, make_plan
 from tuner.study.session import Preview, Session
-from tuner.study.spec import StudySpec
+from tuner.study.spec import StudySpec, load_spec
+from tuner.study.spec.document import parse_scalar
 
 
 def add_to(app: typer.Typer) -> None:

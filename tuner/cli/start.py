@@ -19,11 +19,10 @@ from tuner.cli.show import print_study
 from tuner.core.errors import InvalidInput
 from tuner.engines import engine_named
 from tuner.store import Store
-from tuner.study.load import load_spec
 from tuner.study.place import find_place, http_connector
 from tuner.study.report import report
 from tuner.study.session import Ending, Session
-from tuner.study.spec import StudySpec
+from tuner.study.spec import StudySpec, load_spec
 
 _TARGET = "Target"
 _WORK = "Workload and promise"

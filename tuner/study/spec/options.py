@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.core.errors import InvalidInput
-from tuner.study.document import FieldPath, parse_scalar
+from tuner.study.spec.document import FieldPath, parse_scalar
 
 #: Options by their spelling without dashes, and the field that each sets.
 OPTIONS: Mapping[str, FieldPath] = {

@@ -14,7 +14,7 @@ from tuner.search.loading import space_file
 from tuner.simulator.catalogue import find_gpu, find_model, model_from_config
 from tuner.store.url import ALLOWED as STORAGE
 from tuner.store.url import parse_url
-from tuner.study.quantity import MOMENT, format_duration, parse_duration, parse_moment, parse_share
+from tuner.study.spec.quantity import MOMENT, format_duration, parse_duration, parse_moment, parse_share
 
 _SLO = "METRIC STATISTIC <= BOUND, e.g. 'ttft p95 <= 500ms' or 'error rate <= 0.1%'"
 _VALUE = "true, false, a number or text"

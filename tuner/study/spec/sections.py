@@ -14,7 +14,7 @@ from tuner.core.knob import Candidate
 from tuner.core.slo import Slo, parse_slo
 from tuner.core.workload import Api, Count, Lengths, Objective, ObjectiveKind, Workload
 from tuner.store.url import masked
-from tuner.study import fields
+from tuner.study.spec import fields
 
 DEFAULT_SLOS = ("ttft p95 <= 1s", "itl p99 <= 100ms")
 

@@ -20,13 +20,13 @@ from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate
 from tuner.core.slo import parse_slo
 from tuner.core.workload import Api, Count, Lengths, Objective, ObjectiveKind, Workload
-from tuner.study.complaints import dotted
-from tuner.study.load import default_storage, load_spec
-from tuner.study.options import OPTIONS
-from tuner.study.spec import DEFAULT_SLOS, Section, StudySpec
+from tuner.study.spec.complaints import dotted
+from tuner.study.spec.load import default_storage, load_spec
+from tuner.study.spec.options import OPTIONS
+from tuner.study.spec.sections import DEFAULT_SLOS, Section, StudySpec
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 Load = Callable[..., StudySpec]
 Refuse = Callable[..., list[str]]
 

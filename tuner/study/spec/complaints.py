@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from tuner.store.url import masked
-from tuner.study.document import FieldPath
+from tuner.study.spec.document import FieldPath
 
 _LONGEST = 80
 _NOT_A = {

@@ -12,8 +12,8 @@ from tuner.core.workload import ObjectiveKind
 from tuner.search.document import read_document
 from tuner.search.edits import edit
 from tuner.search.loading import space_file
-from tuner.study.document import FieldPath
-from tuner.study.spec import StudySpec
+from tuner.study.spec.document import FieldPath
+from tuner.study.spec.sections import StudySpec
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuner.study.quantity import format_duration, parse_duration, parse_moment, parse_share
+from tuner.study.spec.quantity import format_duration, parse_duration, parse_moment, parse_share
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=timezone(timedelta(hours=1)))
 

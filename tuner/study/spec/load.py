@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from tuner.core.errors import InvalidInput
-from tuner.study.agreement import disagreements
-from tuner.study.complaints import complaint, explain
-from tuner.study.document import Document, FieldPath, read_document
-from tuner.study.options import Given, merge
-from tuner.study.spec import StudySpec
+from tuner.study.spec.agreement import disagreements
+from tuner.study.spec.complaints import complaint, explain
+from tuner.study.spec.document import Document, FieldPath, read_document
+from tuner.study.spec.options import Given, merge
+from tuner.study.spec.sections import StudySpec
 
 _Found = tuple[FieldPath, str]
 _SECTIONS = ("target", "workload", "slos", "objective", "search", "budget")
