@@ -1,6 +1,5 @@
 """The API server's behaviours that the Kubernetes target relies on, pinned on the in-process server and on a real one.
 
-The real cluster is the one of TUNER_E2E_KUBECONFIG; without it only the in-process server is asked.
 Field ownership is computed by real servers only, so those tests run there alone.
 """
 
@@ -8,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -26,7 +24,6 @@ from tuner.targets.kubernetes.snapshot import Snapshot
 
 Object = dict[str, Any]
 NAME = "contract"
-KUBECONFIG = os.environ.get("TUNER_E2E_KUBECONFIG")
 
 
 class Place:
@@ -67,10 +64,12 @@ def deployment() -> Object:
 
 
 @pytest.fixture
-async def real() -> AsyncIterator[Place]:
-    if not KUBECONFIG:
-        pytest.skip("TUNER_E2E_KUBECONFIG is not set")
-    client = await Client.connect(KUBECONFIG)
+async def real(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
+    try:
+        cluster = request.getfixturevalue("cluster")
+    except pytest.FixtureLookupError:
+        pytest.skip("a real cluster is asked by tests/e2e only")
+    client = await Client.connect(str(cluster.kubeconfig))
     namespace = f"kube-{secrets.token_hex(4)}"
     await client.create(NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     await client.create(DEPLOYMENTS, namespace, deployment())
@@ -123,9 +122,12 @@ async def test_a_patch_of_the_spec_raises_version_and_generation(place: Place) -
     assert after["resourceVersion"] != before["resourceVersion"]
 
 
-async def test_a_patch_of_metadata_alone_keeps_the_generation(place: Place) -> None:
+async def test_a_deployments_annotations_count_in_its_generation_and_labels_do_not(place: Place) -> None:
     before = (await settled(place))["metadata"]
     after = (await place.patch({"metadata": {"annotations": {"a": "1"}}}))["metadata"]
+    assert after["generation"] == before["generation"] + 1
+    before = (await settled(place))["metadata"]
+    after = (await place.patch({"metadata": {"labels": {"a": "1"}}}))["metadata"]
     assert after["generation"] == before["generation"]
     assert after["resourceVersion"] != before["resourceVersion"]
 

@@ -2,8 +2,8 @@
 
 Each is pinned by tests/e2e/test_contract.py, which runs here and on a real cluster:
 
-1.  Every write gives a new resourceVersion; a change of spec raises metadata.generation; a patch that changes nothing
-    changes neither.
+1.  Every write gives a new resourceVersion; a change of a Deployment's spec or annotations (not labels) raises its
+    generation; a patch that changes nothing changes neither.
 2.  A patch that carries another resourceVersion than the live one: 409 Conflict. Creating what exists: 409 too.
 3.  Strategic merge: containers merge by name, args and command are replaced whole, null deletes. Merge patch: objects
     merge, everything else is replaced.
@@ -255,13 +255,18 @@ class ApiServer:
             return live
         if "managedFields" not in (patch.get("metadata") or {}):
             self._sign(changed, manager)
-        if changed["spec"] != live["spec"] and key[0] == "deployments":
+        if key[0] == "deployments" and _generated(changed) != _generated(live):
             changed["metadata"]["generation"] += 1
         if dry:
             return changed
         self.objects[key] = changed
         self.touch(changed)
         return changed
+
+
+def _generated(deployment: Object) -> tuple[Object, Object]:
+    """What a Deployment's generation counts: its annotations too, unlike other kinds."""
+    return deployment["spec"], deployment["metadata"].get("annotations") or {}
 
 
 def _default(deployment: Object) -> None:

@@ -1,0 +1,179 @@
+"""Finding engines, and refusing those that can't be tuned safely, with the reason."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.integration.targets.conftest import Bench, candidate, start
+from tests.support.apiserver import ApiServer
+from tests.support.engines import engine
+from tuner.core.cause import Cause, TrialFailed
+from tuner.core.errors import InvalidInput, Refused
+from tuner.core.knob import Candidate
+from tuner.engines.vllm import VLLM
+from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.deployment import KubernetesTarget
+from tuner.targets.kubernetes.discover import choose, examine
+from tuner.targets.kubernetes.live_apply import keep, preview
+from tuner.targets.kubernetes.snapshot import stored
+
+Object = dict[str, Any]
+
+
+def other(name: str = "web") -> Object:
+    body = engine(name, gpus=0)
+    body["spec"]["template"]["spec"]["containers"][0] |= {"command": ["sleep", "60"], "args": [], "image": "nginx"}
+    return body
+
+
+async def test_the_only_engine_is_taken_whatever_else_runs_there(server: ApiServer, client: Client) -> None:
+    server.put("deployments", "ns", other())
+    server.put("deployments", "ns", engine("llm"))
+    server.put("deployments", "elsewhere", engine("llm-2"))
+    assert await choose(client, "ns", [VLLM]) == "llm"
+
+
+async def test_several_engines_are_listed_and_must_be_named(server: ApiServer, client: Client) -> None:
+    server.put("deployments", "ns", engine("a"))
+    server.put("deployments", "ns", engine("b"))
+    with pytest.raises(InvalidInput, match=r"(?s)name one of them:.*a \(vllm, container engine.*b \(vllm"):
+        await choose(client, "ns", [VLLM])
+
+
+async def test_a_namespace_without_engines_is_told(server: ApiServer, client: Client) -> None:
+    server.put("deployments", "ns", other())
+    with pytest.raises(InvalidInput, match="no Deployment runs vllm"):
+        await choose(client, "ns", [VLLM])
+
+
+async def test_an_engine_in_a_shell_string_is_seen_and_refused_with_the_reason(
+    server: ApiServer, client: Client
+) -> None:
+    body = engine("llm")
+    line = "pip install x && vllm serve /models/tiny --max-num-seqs 64"
+    body["spec"]["template"]["spec"]["containers"][0] |= {"command": ["sh", "-c"], "args": [line]}
+    server.put("deployments", "ns", body)
+    with pytest.raises(Refused, match="shell"):
+        await choose(client, "ns", [VLLM])
+    seen = await examine(client, "ns", "llm", [VLLM])
+    assert any("shell" in refusal for refusal in seen.refusals)
+
+
+def annotations(key: str, value: str = "x") -> Object:
+    return {"metadata": {"annotations": {key: value}}}
+
+
+OWNER = {"kind": "LLMService", "name": "x", "controller": True, "uid": "1"}
+
+
+@pytest.mark.parametrize(
+    ("patch", "reason"),
+    [
+        ({"spec": {"replicas": 3}}, "3 replicas"),
+        ({"spec": {"replicas": 0}}, "0 replicas.*start it first"),
+        ({"spec": {"paused": True}}, "paused"),
+        ({"metadata": {"ownerReferences": [OWNER]}}, "LLMService x"),
+        (annotations("argocd.argoproj.io/tracking-id"), "Argo CD"),
+        ({"metadata": {"managedFields": [{"manager": "argocd-controller", "fieldsV1": {}}]}}, "Argo CD"),
+        ({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "apps"}}}, "Flux.*apps"),
+        ({"metadata": {"labels": {"helm.toolkit.fluxcd.io/name": "apps"}}}, "Flux.*HelmRelease apps"),
+        (annotations("reloader.stakater.com/auto", "true"), "Reloader"),
+        (annotations("configmap.reloader.stakater.com/reload", "a"), "Reloader"),
+    ],
+)  # fmt: skip
+async def test_what_would_fight_back_is_refused_with_the_reason(
+    bench: Bench, client: Client, patch: Object, reason: str
+) -> None:
+    bench.change(patch)
+    target = KubernetesTarget(client, "ns", "llm", VLLM)
+    with pytest.raises(Refused, match=reason):
+        await target.inspect()
+
+
+async def test_an_autoscaler_that_targets_it_is_refused_and_others_are_not(bench: Bench, client: Client) -> None:
+    def scaler(name: str, target: str) -> Object:
+        return {"metadata": {"name": name}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": target}}}
+
+    bench.server.put("horizontalpodautoscalers", "ns", scaler("other", "web"))
+    assert not (await examine(client, "ns", "llm", [VLLM])).refusals
+    bench.server.put("horizontalpodautoscalers", "ns", scaler("mine", "llm"))
+    (refusal,) = (await examine(client, "ns", "llm", [VLLM])).refusals
+    assert "HorizontalPodAutoscaler mine" in refusal
+
+
+async def test_a_helm_release_is_a_note_and_a_switched_off_flux_too(bench: Bench, client: Client) -> None:
+    bench.change(annotations("meta.helm.sh/release-name", "llama"))
+    flux = {"kustomize.toolkit.fluxcd.io/name": "apps"}
+    bench.change({"metadata": {"labels": flux, "annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}}})
+    seen = await examine(client, "ns", "llm", [VLLM])
+    assert not seen.refusals
+    assert any("llama" in note for note in seen.notes)
+    assert any("switched off" in note for note in seen.notes)
+
+
+async def test_missing_rights_are_named_verb_by_verb(bench: Bench, client: Client) -> None:
+    bench.server.denied = {("patch", "deployments"), ("get", "pods/log"), ("delete", "replicasets")}
+    seen = await examine(client, "ns", "llm", [VLLM])
+    assert [str(right) for right in seen.lacking] == [
+        "patch deployments.apps (set the engine's flags)",
+        "get pods/log (name the cause of a failed start)",
+        "delete replicasets.apps (keep trials out of the rollout history)",
+    ]
+    assert len(seen.refusals) == 2
+    assert any("delete replicasets" in note for note in seen.notes)
+
+
+async def test_without_the_right_to_delete_replicasets_trials_still_run(
+    bench: Bench, make_target: Callable[..., Any]
+) -> None:
+    bench.server.denied = {("delete", "replicasets"), ("get", "nodes"), ("list", "horizontalpodautoscalers")}
+    before = bench.picture()
+    target = await make_target()
+    await start(target, candidate())
+    assert bench.deployment["spec"]["revisionHistoryLimit"] == 10
+    await target.restore()
+    assert bench.picture() == before
+
+
+async def test_several_reasons_are_told_together(bench: Bench, client: Client) -> None:
+    bench.change({"spec": {"replicas": 2, "paused": True}})
+    with pytest.raises(Refused) as caught:
+        await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
+    assert "2 replicas" in str(caught.value)
+    assert "paused" in str(caught.value)
+
+
+async def test_a_kept_winner_stays_and_everything_else_goes_back(bench: Bench, make_target: Callable[..., Any]) -> None:
+    before = copy.deepcopy(bench.deployment["spec"])
+    bench.server.node.gpus = 1  # a rolling update would wait for a second one for ever
+    target = await make_target(acquire=False)
+    winner = Candidate.of(max_num_seqs=128)
+    assert "+--max-num-seqs=128" in (await preview(target, winner)).splitlines()
+    running = await keep(target, winner, "study-1", 10.0, lambda _: None)
+    assert running is not None
+    assert bench.args[0] == "--max-num-seqs=128"
+    assert stored(bench.deployment) is None
+    before["template"]["spec"]["containers"][0]["args"][0] = "--max-num-seqs=128"
+    assert bench.deployment["spec"] == before
+    assert not bench.server.all("leases")
+
+
+async def test_a_winner_that_does_not_start_is_undone(bench: Bench, make_target: Callable[..., Any]) -> None:
+    before = bench.picture()
+    target = await make_target(acquire=False)
+    with pytest.raises(TrialFailed) as caught:
+        await keep(target, candidate(2003), "study-1", 10.0, lambda _: None)
+    assert caught.value.failure.cause is Cause.GPU_OOM_AT_START
+    assert bench.picture() == before
+    await bench.ready()
+
+
+async def test_keeping_what_is_there_already_changes_nothing(bench: Bench, make_target: Callable[..., Any]) -> None:
+    before = bench.deployment["metadata"]["resourceVersion"]
+    target = await make_target(acquire=False)
+    assert await keep(target, Candidate.of(max_num_seqs=64), "study-1", 10.0, lambda _: None) is None
+    assert bench.deployment["metadata"]["resourceVersion"] == before
