@@ -36,10 +36,10 @@ def give_back(
         elif fields:
             result.append({**(now or entry), "fieldsV1": fields})
     for entry in current.values():
-        left = entry.get("fieldsV1") or {}
-        fields = _only(left, ours) if _is_ours(entry) else left
-        if fields:
-            result.append({**entry, "fieldsV1": fields})
+        if not _is_ours(entry):
+            result.append(entry)
+        elif left := _only(entry.get("fieldsV1") or {}, ours):
+            result.append({**entry, "fieldsV1": left})
     return result
 
 

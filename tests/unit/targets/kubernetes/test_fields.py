@@ -1,0 +1,148 @@
+"""The fields we change: a patch and its reverse, snapshots, starts."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.apiserver import _merge
+from tests.support.engines import engine
+from tuner.core.errors import Refused
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate
+from tuner.engines.vllm import VLLM
+from tuner.targets.kubernetes import changes, fields
+from tuner.targets.kubernetes.deployment import ineffective
+from tuner.targets.kubernetes.fields import ORIGINAL
+from tuner.targets.kubernetes.restore import diff, foreign
+from tuner.targets.kubernetes.snapshot import Snapshot, stored
+
+Object = dict[str, Any]
+ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}
+
+
+def deployment(**spec: Any) -> Object:
+    body = engine(port=8000)
+    body["spec"] |= {"replicas": 1, "strategy": ROLLING, "progressDeadlineSeconds": 600, "revisionHistoryLimit": 10}
+    body["spec"] |= spec
+    return body
+
+
+WORDS = st.lists(st.sampled_from(["--max-num-seqs=8", "--a", "b", "--port", "8000"]), max_size=5)
+
+
+@given(st.one_of(st.none(), WORDS), st.one_of(st.none(), WORDS), st.booleans(), st.sampled_from(["1", "8"]))
+def test_a_patch_back_undoes_any_patch(
+    args: list[str] | None, command: list[str] | None, recreate: bool, gpus: str
+) -> None:
+    before = deployment()
+    values: fields.Fields = {"args": args, "command": command, fields.START: "mark", fields.DEADLINE: 900}
+    values[fields.GPUS] = {"limits": gpus, "requests": None}
+    values[fields.STRATEGY] = {"type": "Recreate"} if recreate else ROLLING
+    original = fields.read(before, "engine", values)
+    changed = _merge(before, fields.patch("engine", values), True)
+    assert fields.read(changed, "engine", values) == values
+    assert _merge(changed, fields.patch("engine", original), True) == before
+
+
+def test_putting_fields_into_an_object_is_what_the_server_does() -> None:
+    values = changes.for_start(deployment(), "engine", VLLM.syntax(None), [], mark="m", deadline_s=60)
+    local = copy.deepcopy(deployment())
+    fields.put(local, "engine", values)
+    assert local == _merge(deployment(), fields.patch("engine", values), True)
+
+
+def test_a_gone_container_is_refused() -> None:
+    with pytest.raises(Refused, match="no container 'engine'"):
+        fields.read({"spec": {"template": {"spec": {"containers": []}}}}, "engine")
+
+
+def test_a_start_changes_only_the_flags_asked_for() -> None:
+    edits = VLLM.spell(Candidate.of(max_num_seqs=8), Candidate.of(max_num_seqs=64))
+    values = changes.for_start(deployment(), "engine", VLLM.syntax(None), edits, mark="m", deadline_s=900.5)
+    assert values["args"] == ["--max-num-seqs=8", "--port", "8000"]
+    assert values["command"] == deployment()["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert values[fields.DEADLINE] == 1500
+    assert fields.HISTORY not in values
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        (ROLLING, True),
+        ({"type": "Recreate"}, False),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}, False),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}, True),
+        ({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "0%", "maxUnavailable": "100%"}}, False),
+    ],
+)
+def test_a_rolling_update_that_needs_a_second_gpu_is_known_beforehand(strategy: Object, expected: bool) -> None:
+    assert changes.deadlocks(deployment(strategy=strategy), "engine") is expected
+
+
+def test_without_a_gpu_a_rolling_update_is_left_alone() -> None:
+    body = deployment()
+    body["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"memory": "1Gi"}}
+    assert not changes.deadlocks(body, "engine")
+
+
+def test_a_gpu_limit_that_does_not_divide_is_refused() -> None:
+    baseline, wanted = Candidate.of(tensor_parallel_size=4), Candidate.of(tensor_parallel_size=2)
+    with pytest.raises(Refused, match="1 GPUs for 4"):
+        changes.gpus_for(deployment(), "engine", baseline, wanted)
+
+
+SNAPSHOT = Snapshot("s", "2026-01-01T00:00:00Z", "engine", {"args": ["a"]}, {"args": ["b"]}, ({"manager": "helm"},))
+
+
+def carrying(text: str) -> Object:
+    body = deployment()
+    body["metadata"]["annotations"] = {ORIGINAL: text}
+    return body
+
+
+def test_a_snapshot_is_read_back_as_written() -> None:
+    assert stored(carrying(SNAPSHOT.dumps())) == SNAPSHOT
+    assert stored(deployment()) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 99, "study": "s"}'])
+def test_an_annotation_that_can_not_be_read_is_refused_rather_than_guessed(text: str) -> None:
+    with pytest.raises(Refused, match=ORIGINAL):
+        stored(carrying(text))
+
+
+@given(live=st.sampled_from("abc"), original=st.sampled_from("abc"), last=st.sampled_from("abc"))
+def test_only_a_value_that_is_neither_original_nor_ours_is_foreign(live: str, original: str, last: str) -> None:
+    body = deployment()
+    body["spec"]["template"]["spec"]["containers"][0]["args"] = [live]
+    snapshot = replace(SNAPSHOT, original={"args": [original]}, last={"args": [last]})
+    assert foreign(body, snapshot) == (() if live in (original, last) else ("args",))
+
+
+def test_a_diff_shows_one_item_per_line_and_no_secrets() -> None:
+    before = ["--api-key", "sk-1", "--hf-token=hf_1", "--max-num-seqs=1"]
+    after = ["--api-key", "sk-2", "--hf-token=hf_2", "--max-num-seqs=2"]
+    text = diff("args", before, after, "now", "then")
+    assert "-  --max-num-seqs=1".replace("  ", "") in text
+    assert "+--max-num-seqs=2" in text
+    for secret in ("sk-1", "sk-2", "hf_1", "hf_2"):
+        assert secret not in text
+
+
+def facts(tokens: int) -> EngineFacts:
+    return EngineFacts("vllm", kv_cache_tokens=tokens)
+
+
+def test_a_memory_share_that_never_changes_the_cache_is_ineffective() -> None:
+    low, high = Candidate.of(gpu_memory_utilization=0.5), Candidate.of(gpu_memory_utilization=0.9, max_num_seqs=8)
+    assert ineffective([(low, facts(1000)), (high, facts(1000))]) == ("gpu_memory_utilization",)
+    assert ineffective([(low, facts(1000)), (high, facts(2000))]) == ()
+    assert ineffective([(low, facts(1000)), (low, facts(1000))]) == ()
+    other = high.with_(kv_cache_dtype="fp8")
+    assert ineffective([(low, facts(1000)), (other, facts(1000))]) == ()
