@@ -125,8 +125,8 @@ class HttpDriver:
             ended.sent,
             lag,
             _saturated(lag, self._lag_share, progress.records),
-            _difference("requests", before, after),
-            _difference("preemptions", before, after),
+            _difference(("requests", "running", "waiting"), before, after),
+            _difference(("preemptions",), before, after),
             progress.peak_running,
         )
 
@@ -229,7 +229,8 @@ def _saturated(lag_p99_s: float, lag_share: float, records: Sequence[RequestReco
     return lag_p99_s > _LAG_S and bool(ttfts) and lag_p99_s > lag_share * float(np.quantile(ttfts, 0.95))
 
 
-def _difference(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> int | None:
-    if not before or name not in after:
+def _difference(names: tuple[str, ...], before: Mapping[str, float], after: Mapping[str, float]) -> int | None:
+    """How much the sum of these counters grew; None where the server does not show the first one."""
+    if not before or names[0] not in after:
         return None
-    return round(after[name] - before.get(name, 0.0))
+    return round(sum(after.get(name, 0.0) - before.get(name, 0.0) for name in names))

@@ -23,6 +23,7 @@ class QueueDriver:
     broken: Callable[[PlannedRequest], str | None] = lambda _: None
     foreign: int = 0
     saturated: int = 0  # the next so many levels (warm-up included)
+    lag_s: float = 1.0  # what it says of its own delay
     needs_text: bool = False
     plans: list[LevelPlan] = field(default_factory=list)
     recorded: list[LevelRecords] = field(default_factory=list)
@@ -55,7 +56,12 @@ class QueueDriver:
         sent = sum(record.sent_s <= duration for record in self._served(plan))
         self.saturated -= 1
         result = LevelRecords(
-            _in_order(records), duration, sent, saturated=self.saturated >= 0, engine_requests=sent + self.foreign
+            _in_order(records),
+            duration,
+            sent,
+            self.lag_s,
+            saturated=self.saturated >= 0,
+            engine_requests=sent + self.foreign,
         )
         self.recorded.append(result)
         return result

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.probe.sse import EventParser
@@ -24,6 +24,7 @@ def cut(stream: bytes, cuts: list[int]) -> list[bytes]:
     return [stream[a:b] for a, b in pairwise(edges)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(min_value=0), max_size=12), st.sampled_from([b"\n", b"\r\n", b"\r"]))
 def test_events_do_not_depend_on_where_the_bytes_are_split(cuts: list[int], newline: bytes) -> None:
     stream = STREAM.replace(b"\n", newline)
@@ -32,6 +33,7 @@ def test_events_do_not_depend_on_where_the_bytes_are_split(cuts: list[int], newl
     assert parse([bytes([byte]) for byte in stream]) == EVENTS
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.text(st.characters(exclude_characters="\r\n", codec="utf-8"), min_size=1), max_size=8),
     st.lists(st.integers(min_value=0), max_size=20),
@@ -42,6 +44,7 @@ def test_every_event_of_a_stream_is_delivered_once_and_in_order(texts: list[str]
     assert parse(cut(stream, cuts)) == [text.encode() for text in texts]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(min_value=0), max_size=8))
 def test_garbage_never_breaks_the_parser_and_splits_never_matter(stream: bytes, cuts: list[int]) -> None:
     assert parse(cut(stream, cuts)) == parse([stream])

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.core.request import PlannedRequest
@@ -121,6 +121,7 @@ def test_a_server_that_adds_a_null_error_is_fine() -> None:
     assert record_of(PLANNED, reply(*[{**event, "error": None} for event in TOKENS], USAGE, DONE)).ok
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([200, 404, 503]))
 def test_no_answer_whatever_breaks_the_reader_or_counts_as_work_done(data: bytes, status: int) -> None:
     answer = Reply(0, 0.0, 0.0, 1.0, status, (0.5,), (len(data),), data, None)
