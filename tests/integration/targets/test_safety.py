@@ -101,6 +101,9 @@ async def test_a_resumed_study_sees_the_original_not_what_its_dead_process_left(
     await start(resumed, candidate(1024))
     await resumed.restore()
     assert bench.picture() == before
+    await start(resumed, candidate(4096))  # without another look: the original is what it is
+    await resumed.restore()
+    assert bench.picture() == before
 
 
 async def test_another_study_is_refused_while_one_has_not_restored(

@@ -59,13 +59,23 @@ def put(deployment: Object, container: str, values: Mapping[str, Any]) -> None:
         if name in _LISTS:
             _set(engine, name, value)
         elif name == GPUS:
-            resources = engine.setdefault("resources", {})
             for kind, count in value.items():
-                _set(resources.setdefault(kind, {}), GPU, count)
+                _set_below(engine, ("resources", kind), GPU, count)
         elif name == START:
-            _set(spec["template"].setdefault("metadata", {}).setdefault("annotations", {}), START, value)
+            _set_below(spec["template"], ("metadata", "annotations"), START, value)
         else:
             _set(spec, name, value)
+
+
+def _set_below(where: Object, path: tuple[str, ...], key: str, value: Any) -> None:
+    """Set a key some levels down; what is left empty goes, as the server drops it."""
+    if not path:
+        _set(where, key, value)
+        return
+    child = where.setdefault(path[0], {})
+    _set_below(child, path[1:], key, value)
+    if not child:
+        del where[path[0]]
 
 
 def _set(where: Object, key: str, value: Any) -> None:

@@ -20,8 +20,8 @@ from tuner.targets.kubernetes.serving import Serving
 from tuner.targets.target import Progress
 
 _POLL_S = 0.5
-# The scheduler may see a pod before the one that it replaces has given its GPU back.
-_UNSCHEDULABLE_GRACE_S = 3.0
+# The scheduler may see a pod before the one that it replaces has given its GPU back, and tries again after 1 and 3 s.
+_UNSCHEDULABLE_GRACE_S = 4.0
 # A connection that no packet answers is given this long after the pod became ready.
 _NO_ROUTE_GRACE_S = 15.0
 # A log that stands still this long after naming a fatal error belongs to an engine that is dead inside its container.
