@@ -279,6 +279,16 @@ async def test_the_same_study_takes_over_at_once_and_the_earlier_process_stops(
     assert "--max-num-seqs=32" in bench.args
 
 
+async def test_an_outage_longer_than_the_lease_does_not_lose_it(bench: Bench, make_target: Callable[..., Any]) -> None:
+    target = await make_target(lease_s=1)
+    await bench.server.stop()
+    await asyncio.sleep(1.3)
+    await bench.server.start()
+    await start(target, candidate())
+    assert not target.lost.is_set()
+    await target.restore()
+
+
 async def test_a_released_lease_is_gone(bench: Bench, target: KubernetesTarget) -> None:
     assert bench.server.all("leases")
     await target.release()

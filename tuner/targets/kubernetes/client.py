@@ -96,9 +96,12 @@ class Client:
         """Close connections."""
         await self._api.close()  # type: ignore[no-untyped-call]
 
-    async def get(self, resource: Resource, namespace: str | None, name: str) -> Object:
+    async def get(
+        self, resource: Resource, namespace: str | None, name: str, *, patience_s: float | None = None
+    ) -> Object:
         """One object."""
-        return await self._json("GET", resource.path(namespace, name), f"get {resource}/{name}")
+        what = f"get {resource}/{name}"
+        return await self._json("GET", resource.path(namespace, name), what, patience_s=patience_s)
 
     async def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
         """One object, or None where there is none."""
@@ -237,6 +240,7 @@ class Client:
         began, pause, server_errors, renewed = time.monotonic(), policy.first_s, 0, False
         patience = policy.patience_s if patience_s is None else patience_s
         while True:
+            tried = time.monotonic()
             answer, trouble = await self._once(method, path, query, body, content_type)
             if answer is not None:
                 if 200 <= answer.status < 300:
@@ -254,7 +258,7 @@ class Client:
             if not repeat or time.monotonic() - began + pause > patience:
                 raise Unreachable(0, f"{what}: {trouble}" if answer is None else trouble)
             await asyncio.sleep(pause)
-            self.outage_s += pause
+            self.outage_s += time.monotonic() - tried
             pause = min(2 * pause, policy.longest_s)
 
     async def _once(

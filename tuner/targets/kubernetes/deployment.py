@@ -239,6 +239,9 @@ class KubernetesTarget:
 
     async def _write(self, candidate: Candidate, deadline_s: float, mark: str | None) -> Object:
         """Write a candidate into the Deployment, its original beside it in the same patch."""
+        self._check_lease()
+        assert self._lease is not None
+        await self._lease.ensure()
         container = self._container
         values = self._values(candidate, deadline_s, mark)
 

@@ -31,7 +31,7 @@ async def change(
     the patch first: admission, policies and unknown fields refuse it before anything has changed.
     """
     for attempt in range(1, _TRIES + 1):
-        live = await client.get(DEPLOYMENTS, namespace, name)
+        live = await client.get(DEPLOYMENTS, namespace, name, patience_s=patience_s)
         body = decide(live)
         if body is None:
             return live

@@ -61,9 +61,17 @@ class Lease:
         return not self.lost.is_set() and time.monotonic() - self._renewed < self._duration_s
 
     def check(self) -> None:
-        """Raise Refused where the right is not (any more) ours."""
+        """Raise Refused where another process has the right."""
+        if self.lost.is_set():
+            raise Refused(self.reason)
+
+    async def ensure(self) -> None:
+        """Make sure that the right is ours now: after an outage it is renewed first. Raises Refused where it is not."""
         if not self.held:
-            raise Refused(self.reason or f"the lease on {self._deployment} could not be renewed in time; stopped")
+            await self._renew()
+        self.check()
+        if not self.held:
+            raise Refused(f"the lease on {self._deployment} could not be renewed; stopped")
 
     async def acquire(self) -> None:
         """Take the right and keep renewing it. Raises Refused naming the other holder."""
@@ -99,7 +107,7 @@ class Lease:
     async def _keep(self) -> None:
         while not self.lost.is_set():
             await asyncio.sleep(self._duration_s / 3)
-            # An outage is waited out: whoever finds the lease unchanged afterwards still has it.
+            # An outage is waited out: who finds the lease unchanged afterwards still has it.
             with contextlib.suppress(ApiError):
                 await self._renew()
 

@@ -69,7 +69,7 @@ async def restore(
     `patience_s` where the API server does not answer.
     """
     try:
-        live = await client.get(DEPLOYMENTS, namespace, name)
+        live = await client.get(DEPLOYMENTS, namespace, name, patience_s=patience_s)
     except NotFound as error:
         raise Refused(f"there is no Deployment {name} in namespace {namespace}") from error
     snapshot = stored(live)
@@ -180,7 +180,7 @@ class _Restoration:
         limit = time.monotonic() + grace + 60.0
         generation = deployment["metadata"]["generation"]
         while not spec.get("paused"):
-            live = await self._client.get(DEPLOYMENTS, self._namespace, self._name)
+            live = await self._client.get(DEPLOYMENTS, self._namespace, self._name, patience_s=self._patience_s)
             observed = live.get("status", {}).get("observedGeneration", 0) >= generation
             if observed and not await replicas.old_pods(self._client, live):
                 return ()
