@@ -6,7 +6,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from tuner.core.cause import Cause, Failure, TrialFailed
@@ -16,7 +16,7 @@ from tuner.core.knob import Candidate
 from tuner.core.target import TargetInfo
 from tuner.engines.engine import Engine, Exit
 from tuner.podspec import EngineContainer
-from tuner.targets.kubernetes import changes, fields, guarded, hardware, replicas
+from tuner.targets.kubernetes import changes, fields, guarded, hardware, readback, replicas
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.discover import Examination, examine
 from tuner.targets.kubernetes.errors import ApiError, Invalid
@@ -218,10 +218,10 @@ class KubernetesTarget:
         ready = await Rollout(self._client, start, deadline_s, progress, self._check_lease).wait()
         took = self.now() - began
         facts = await self._facts(ready)
-        self._fail_unless_applied(candidate, facts)
+        readback.fail_unless_applied(self._engine, candidate, facts)
         self._ready = ready
         self._starts.append((candidate, facts))
-        return Running(ready.model, facts, took, endpoint=ready.base, ineffective=ineffective(self._starts))
+        return Running(ready.model, facts, took, endpoint=ready.base, ineffective=readback.ineffective(self._starts))
 
     def _values(self, candidate: Candidate, deadline_s: float, mark: str | None = None) -> fields.Fields:
         original, name = self._seen.deployment, self._container.name
@@ -299,12 +299,6 @@ class KubernetesTarget:
         finally:
             await serving.close()
 
-    def _fail_unless_applied(self, candidate: Candidate, facts: EngineFacts) -> None:
-        differing = self._engine.differs(candidate, facts)
-        if differing:
-            told = ", ".join(f"{name} is {is_!r}, not {asked!r}" for name, (asked, is_) in sorted(differing.items()))
-            raise TrialFailed(Failure(Cause.NOT_APPLIED, f"the engine runs with other settings: {told}"))
-
     async def _look(self, written: Object, ready: Ready) -> Failure | None:
         """One look for what stopped an engine that was ready; None where nothing shows."""
         live = await self._client.find(DEPLOYMENTS, self._namespace, self._name)
@@ -343,18 +337,3 @@ class KubernetesTarget:
         log = await self._client.log(self._namespace, pod.name, self._container.name)
         version = await hardware.running_version(self._base(pod.ip)) if pod.ready else None
         return version or self._engine.facts(log, "").version, _ON_CPU.search(log) is not None
-
-
-def ineffective(starts: Sequence[tuple[Candidate, EngineFacts]]) -> tuple[str, ...]:
-    """Knobs that the engine takes and that do nothing on it, shown by its own reports.
-
-    A memory share that leaves the KV cache's size to the token as it was is overridden by something else, as a cache of
-    fixed size is on CPUs.
-    """
-    knob, layout = "gpu_memory_utilization", ("kv_cache_dtype", "block_size", "tensor_parallel_size")
-    sizes: dict[tuple[object, ...], dict[object, int]] = {}
-    for candidate, facts in starts:
-        if facts.kv_cache_tokens is not None and knob in candidate:
-            key = tuple(candidate.get(name) for name in layout)
-            sizes.setdefault(key, {})[candidate[knob]] = facts.kv_cache_tokens
-    return (knob,) if any(len(seen) > 1 and len(set(seen.values())) == 1 for seen in sizes.values()) else ()

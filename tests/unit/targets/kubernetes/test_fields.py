@@ -17,8 +17,8 @@ from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.engines.vllm import VLLM
 from tuner.targets.kubernetes import changes, fields
-from tuner.targets.kubernetes.deployment import ineffective
 from tuner.targets.kubernetes.fields import ORIGINAL
+from tuner.targets.kubernetes.readback import ineffective
 from tuner.targets.kubernetes.restore import diff, foreign
 from tuner.targets.kubernetes.snapshot import Snapshot, stored
 
