@@ -43,6 +43,8 @@ async def measure(driver: Driver, job: Job) -> Measurement:
     """
     _check(job)
     session = await Session.open(driver, job)
+    if job.on_warm is not None:
+        await job.on_warm()
     match job.objective.kind:
         case ObjectiveKind.CAPACITY:
             return await _Search(session, job).run()

@@ -46,6 +46,7 @@ class Job:
     arrivals carries 10 % of luck; what two configurations reach on the same pattern compares far better.
 
     `restart_cv` is the relative noise between starts: the search ends once it knows the capacity to half of that.
+    `on_warm` is awaited once, between the warm-up and the first level.
     """
 
     workload: Workload
@@ -58,4 +59,5 @@ class Job:
     restart_cv: float = 0.035
     limits: Limits = field(default_factory=Limits)
     on_level: OnLevel | None = None
+    on_warm: Callable[[], Awaitable[None]] | None = None
     pattern_seed: int = 0

@@ -29,6 +29,7 @@ from tuner.store import Phase, Store, TrialKind, TrialRecord
 from tuner.study.budget import Ledger
 from tuner.study.judge import better, judge, judge_failure
 from tuner.study.progress import Event, LevelEnded, Note, Observer, PhaseBegan, TrialBegan, TrialEnded
+from tuner.study.report import changes
 from tuner.targets.target import Running, Target
 
 Result = TypeVar("Result")
@@ -187,6 +188,7 @@ class TrialLoop:
             restart_cv=self.aim.restart_cv,
             limits=Limits(left_s=None if left is None else lambda: (left - self.clock()).total_seconds()),
             on_level=lambda level: self._keep_level(trial, level),
+            on_warm=lambda: self._enter(trial, Phase.PROBING),
         )
 
     async def _record(self, trial: TrialRecord, outcome: Outcome) -> TrialRecord:
@@ -246,7 +248,7 @@ class TrialLoop:
                 await self._tell(trial)
         for trial in self.trials:
             if not trial.recorded and trial.kind is TrialKind.SEARCH:
-                self.observe(TrialBegan(trial.number, trial.kind, trial.candidate, f"{trial.reason}, begun again"))
+                self._begun(trial, f"{trial.reason}, begun again")
                 await self.carry_out(trial)
 
     async def measure_baseline(self) -> None:
@@ -269,7 +271,7 @@ class TrialLoop:
             now=self.clock(),
         )
         self.trials.append(trial)
-        self.observe(TrialBegan(trial.number, kind, candidate, reason))
+        self._begun(trial, reason)
         return trial
 
     def reason_to_stop(self) -> str | None:
@@ -279,7 +281,7 @@ class TrialLoop:
         if self._screened >= _SCREENED_IN_A_ROW:
             return f"the planner turned down {self._screened} suggestions in a row: the rest of the space does not fit"
         seen = [(t.candidate, t.verdict) for t in self.trials if t.verdict is not None]
-        return unlikely_to_pay(seen, self.aim.smallest_gain)
+        return unlikely_to_pay(seen, self.aim.smallest_gain, len(self.space.knobs))
 
     # --- what the trials say so far ---------------------------------------------------------------------------------
 
@@ -312,12 +314,17 @@ class TrialLoop:
         await asyncio.to_thread(self.store.add_level, trial.id, level, self.clock())
         self.observe(LevelEnded(trial.number, level))
 
+    def _begun(self, trial: TrialRecord, reason: str) -> None:
+        changed = changes(trial, self.baseline)
+        self.observe(TrialBegan(trial.number, trial.kind, trial.candidate, changed, reason))
+
     def _announce(self, trial: TrialRecord) -> None:
         left = self.ledger.budget.gpu_minutes
         event: Event = TrialEnded(
             number=trial.number,
             kind=trial.kind,
             candidate=trial.candidate,
+            changed=changes(trial, self.baseline),
             verdict=trial.verdict,
             failure=trial.failure,
             screened=trial.screened,
