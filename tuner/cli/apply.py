@@ -15,7 +15,6 @@ from tuner.cli.output import console
 from tuner.core.cause import TrialFailed
 from tuner.core.errors import InvalidInput, TunerError
 from tuner.engines import engine_named
-from tuner.store import Store
 from tuner.study.report import find_study
 from tuner.study.signals import interruptible
 from tuner.study.spec.quantity import parse_duration
@@ -34,13 +33,15 @@ def apply(
     study: options.StudyName = None,
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
-    endpoint: Annotated[str | None, typer.Option(help="URL that leads to the engine.")] = None,
-    rollout_deadline: Annotated[str, typer.Option(help="Longest start: 20m.")] = "20m",
+    endpoint: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the engine is reached. [default: the pod's address]")
+    ] = None,
+    rollout_deadline: Annotated[str, typer.Option(metavar="DURATION", help="Longest time for the start.")] = "20m",
     storage: options.Storage = None,
     yes: options.Yes = False,
 ) -> None:
     """Apply a study's winner to its Deployment: show the diff, ask, watch the rollout, undo it when it fails."""
-    with Store.open(options.storage_url(storage)) as store:
+    with options.existing_store(storage) as store:
         winner = winner_of(find_study(store, study))
     if winner.simulated:
         raise InvalidInput(f"study {winner.study}: its target was simulated, so there is nothing to apply it to")

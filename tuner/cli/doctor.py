@@ -28,15 +28,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(
-    deployment: Annotated[str | None, typer.Argument(help="The Deployment. [default: all of the namespace]")] = None,
+    deployment: Annotated[
+        str | None, typer.Argument(metavar="DEPLOYMENT", help="The Deployment. [default: all of the namespace]")
+    ] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", help="A manifest file instead of a cluster; - is stdin.")
+        Path | None,
+        typer.Option("--file", "-f", metavar="FILE", help="A manifest file instead of a cluster; - is stdin."),
     ] = None,
     namespace: options.Namespace = None,
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
     assume_version: Annotated[
-        str | None, typer.Option(help="The engine's version, where the image does not tell.")
+        str | None, typer.Option(metavar="VERSION", help="The engine's version, where the image does not tell.")
     ] = None,
     output: options.Output = OutputFormat.TABLE,
 ) -> None:

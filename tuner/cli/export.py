@@ -11,7 +11,6 @@ import typer
 from tuner.cli import options
 from tuner.core.errors import InvalidInput
 from tuner.export import FORMATS, Result
-from tuner.store import Store
 from tuner.study.report import find_study
 from tuner.study.winner import Winner, as_flags, formats_for, on_deployment, winner_of
 from tuner.targets.kubernetes.client import Client
@@ -24,7 +23,9 @@ def add_to(app: typer.Typer) -> None:
 
 def export(
     study: options.StudyName = None,
-    format_: Annotated[str, typer.Option("--output", "-o", help=f"{', '.join(FORMATS)}.")] = "strategic-merge",
+    format_: Annotated[
+        str, typer.Option("--output", "-o", metavar="FORMAT", help=f"{', '.join(FORMATS)}.")
+    ] = "strategic-merge",
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
     storage: options.Storage = None,
@@ -32,7 +33,7 @@ def export(
     """Write the confirmed winner against the Deployment as it is now: a patch for kubectl, flags, or a manifest."""
     if format_ not in FORMATS:
         raise InvalidInput(f"-o {format_}: unknown format; allowed: {', '.join(FORMATS)}")
-    with Store.open(options.storage_url(storage)) as store:
+    with options.existing_store(storage) as store:
         winner = winner_of(find_study(store, study))
     wanted = formats_for(winner, format_)
     sys.stdout.write(

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 import typer
 
 from tuner.cli import units
-from tuner.cli.output import console, print_facts
+from tuner.cli.output import print_facts, say
 from tuner.core.errors import InvalidInput, TunerError
 from tuner.core.target import TargetInfo
 from tuner.probe import Limits
+from tuner.search import Space
 from tuner.study.session import Preview
 from tuner.study.spec import StudySpec
 
@@ -23,20 +24,28 @@ def introduce(spec: StudySpec, preview: Preview, resumes: str | None) -> None:
     print_facts(
         {
             "target": f"{info.name}: {engine}, {info.model or 'an unnamed model'} on {_hardware(info)}",
-            "baseline": str(info.baseline),
-            "promise": ", ".join(map(str, preview.aim.slos)) or "none",
+            "baseline": units.changed(info.baseline) if info.baseline else "engine defaults",
+            "SLOs": ", ".join(map(str, preview.aim.slos)) or "none",
             "knobs": ", ".join(knob.name for knob in preview.space.knobs) or "none",
         }
     )
-    for left in preview.space.left_out:
-        console.print(f"not searched: {left.knob}: {left.reason}", style="dim", highlight=False)
+    for reason, knobs in _left_out(preview.space):
+        say(f"not searched: {', '.join(knobs)}: {reason}", style="dim")
     for assumed in spec.assumed:
-        console.print(f"assumed: {assumed}", highlight=False)
+        say(f"assumed: {assumed}")
     for note in (*spec.warnings, *info.notes):
-        console.print(f"note: {note}", style="yellow", highlight=False)
+        say(f"note: {note}", style="yellow")
     if resumes is not None:
-        console.print(f"going on with study {resumes}", highlight=False)
-    console.print()
+        say(f"going on with study {resumes}; --new begins another one")
+    print()
+
+
+def _left_out(space: Space) -> list[tuple[str, list[str]]]:
+    """Knobs that are not searched, by the reason."""
+    knobs: dict[str, list[str]] = {}
+    for left in space.left_out:
+        knobs.setdefault(left.reason, []).append(left.knob)
+    return list(knobs.items())
 
 
 def ask(spec: StudySpec, preview: Preview) -> None:
@@ -45,13 +54,10 @@ def ask(spec: StudySpec, preview: Preview) -> None:
     longest = timedelta(seconds=starts * (spec.rollout_deadline_s + Limits().total_s))
     latest = preview.budget.until or datetime.now(UTC) + longest
     takes = f"about {units.duration(preview.expected_s)}; at the latest over by {latest.astimezone():%Y-%m-%d %H:%M}"
-    console.print(
-        f"{name} will be restarted up to {starts} times with other settings and loaded with test traffic.\n"
-        "While an engine starts it serves nobody, and while it is under test its users would wait.\n"
-        f"Expected: {takes}.\n"
-        "Then, or when you press Ctrl-C, everything is put back as it is now.",
-        highlight=False,
-    )
+    say(f"{name} will be restarted up to {starts} times with other settings and loaded with test traffic.")
+    say("While an engine starts it serves nobody, and while it is under test its users would wait.")
+    say(f"Expected: {takes}.")
+    say("Then, or when you press Ctrl-C, everything is put back as it is now.")
     if not os.isatty(0):
         raise InvalidInput("nobody is here to answer; --yes says that this is what you want")
     if not typer.confirm("Begin?"):

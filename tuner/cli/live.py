@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from tuner.cli import units
 from tuner.core.cause import Failure
 from tuner.core.measurement import Verdict
 from tuner.core.workload import Objective
+from tuner.store import TrialKind
+from tuner.study.judge import LEAST_VIOLATION, WORST_VIOLATION
 from tuner.study.progress import Event, LevelEnded, Note, PhaseBegan, TrialBegan, TrialEnded
 
 
@@ -55,6 +58,7 @@ class LiveView:
                 self._phase = (event.phase, event.detail, time.monotonic())
             case LevelEnded():
                 self._levels.append(units.level(event.level))
+                self._phase = ("probing", "", self._phase[2])
             case TrialEnded():
                 self._last = event
             case Note():
@@ -68,11 +72,13 @@ class LiveView:
             case Note():
                 return [Text(event.text)]
             case TrialBegan() if plain:
-                return [Text(f"trial {event.number} ({event.kind}): {event.candidate}  [{event.reason}]")]
-            case PhaseBegan() if plain and event.phase in ("starting", "warming-up"):
-                return [Text(f"trial {event.number}   {event.phase}{': ' + event.detail if event.detail else ''}")]
+                return [
+                    Text(f"trial {event.number:>3}  {event.kind:<8}  {units.changed(event.changed)}  [{event.reason}]")
+                ]
+            case PhaseBegan() if plain and (event.detail or event.phase == "warming-up"):
+                return [Text(f"trial {event.number:>3}    {event.detail or event.phase}")]
             case LevelEnded() if plain:
-                return [Text(f"trial {event.number}   {units.level(event.level)}")]
+                return [Text(f"trial {event.number:>3}    {units.level(event.level)}")]
             case TrialEnded():
                 return [self._ended(event)]
         return []
@@ -80,31 +86,34 @@ class LiveView:
     def _ended(self, event: TrialEnded) -> Text:
         line = Text(f"trial {event.number:>3}  {event.kind:<8}  ")
         line.append(failure_text(event.failure, event.screened) or verdict_text(event.verdict, self._objective))
-        if event.verdict is not None and event.verdict.feasible:
+        if event.verdict is not None and event.verdict.feasible and event.kind != TrialKind.BASELINE:
             line.append(f"  {units.gain(event.verdict.value, event.baseline)}", style="bold")
-        line.append(f"  {event.candidate}", style="dim")
+        line.append(f"  {units.changed(event.changed)}", style="dim")
         return line
 
     def _panel(self) -> RenderableType:
         now = time.monotonic()
-        facts = Table.grid(padding=(0, 2))
-        facts.add_row("elapsed", units.duration(now - self._began))
+        facts = Table.grid(Column(no_wrap=True, style="bold"), Column(overflow="fold"), padding=(0, 2))
+        for name, value in self._facts(now):
+            facts.add_row(name, Text(value))
+        levels = (Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in self._levels)
+        return Panel(Group(facts, *levels), title=Text(self._title))
+
+    def _facts(self, now: float) -> Iterator[tuple[str, str]]:
+        yield "elapsed", units.duration(now - self._began)
         if self._trial is not None:
             phase, detail, since = self._phase
-            facts.add_row("trial", f"{self._trial.number} ({self._trial.kind}; {self._trial.reason})")
-            facts.add_row("candidate", str(self._trial.candidate))
-            facts.add_row("phase", f"{phase} {detail} ({units.duration(now - since)})")
+            doing = f"{phase}: {detail}" if detail and detail != phase else phase
+            yield "trial", f"{self._trial.number}, {self._trial.kind}: {self._trial.reason}"
+            yield "changed", units.changed(self._trial.changed)
+            yield "phase", f"{doing} ({units.duration(now - since)})"
         if self._last is not None:
             last = self._last
-            left = "" if last.gpu_minutes_left is None else f", {last.gpu_minutes_left:.1f} GPU-minutes"
-            facts.add_row("left", f"{last.starts_left} starts{left}")
-            facts.add_row(
-                "incumbent",
-                f"{units.objective_value(last.incumbent, self._objective)} against "
-                f"{units.objective_value(last.baseline, self._objective)} of the baseline "
-                f"{units.gain(last.incumbent, last.baseline)}",
-            )
-        return Panel(Group(facts, *(Text(line, style="dim") for line in self._levels)), title=self._title)
+            minutes = "" if last.gpu_minutes_left is None else f", {last.gpu_minutes_left:.1f} GPU-minutes"
+            yield "left", f"{last.starts_left} starts{minutes}"
+            yield "baseline", units.objective_value(last.baseline, self._objective)
+            gain = units.gain(last.incumbent, last.baseline)
+            yield "best so far", f"{units.objective_value(last.incumbent, self._objective)}  {gain}"
 
 
 def failure_text(failure: Failure | None, screened: bool) -> Text | None:
@@ -120,5 +129,11 @@ def verdict_text(verdict: Verdict | None, objective: Objective) -> Text:
         return Text("not finished", style="yellow")
     if verdict.feasible:
         return Text(units.objective_value(verdict.value, objective), style="green")
-    broken = ", ".join(f"{slo} missed by {over:.0%}" for slo, over in verdict.violations.items() if over > 0)
+    broken = ", ".join(_missed(slo, over) for slo, over in verdict.violations.items() if over > 0)
     return Text(broken or "no level passed", style="yellow")
+
+
+def _missed(slo: str, over: float) -> str:
+    if over < LEAST_VIOLATION * 2:
+        return f"{slo} not certain"
+    return f"{slo} missed by {'more than ' if over >= WORST_VIOLATION else ''}{over:.0%}"

@@ -1,30 +1,79 @@
-"""`tuner`: the commands, and how errors end them.
-
-Exit codes: 0 done (also when the answer is "no change"), 1 failed, 2 bad input, 3 refused because it would not be safe,
-130 / 143 / 129 stopped by Ctrl-C / SIGTERM / SIGHUP after everything was put back.
-"""
+"""`tuner`: the commands, and how errors end them. docs/cli.md lists the exit codes."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from tuner import __version__
-from tuner.cli import apply, doctor, engine_sim, export, plan, restore, show, start, studies
-from tuner.cli.output import errors
+from tuner.cli.help import PlainCommand, write_options
 from tuner.core.errors import TunerError
+
+if TYPE_CHECKING:
+    from typer._click.core import Command, Context
+    from typer._click.formatting import HelpFormatter
+
+# In the order of a first use. The command itself is in the module of its name.
+_COMMANDS = {
+    "doctor": "Say what can be tuned here, and which flags are wrong",
+    "plan": "Say what to expect of a configuration",
+    "start": "Tune: run a study, or go on with one",
+    "studies": "List the studies",
+    "show": "Show a study: its answer and its trials",
+    "export": "Write a study's winner as a patch",
+    "apply": "Give the live Deployment a study's winner",
+    "restore": "Put a Deployment back if a study could not",
+    "engine-sim": "Serve a simulated vLLM over HTTP",
+}
+
+
+class _Commands(TyperGroup):
+    """Loads a command when it is called: help and completion need not wait for what only a study needs (a second)."""
+
+    def list_commands(self, ctx: Context) -> list[str]:  # noqa: ARG002
+        """All names."""
+        return list(_COMMANDS)
+
+    def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
+        """Write options, then commands."""
+        self.format_commands(ctx, formatter)
+        write_options(self.get_params(ctx), ctx, formatter)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:  # noqa: ARG002
+        """Name and summary, for lists."""
+        summary = _COMMANDS.get(cmd_name)
+        return None if summary is None else TyperCommand(cmd_name, help=summary)
+
+    def resolve_command(self, ctx: Context, args: list[str]) -> tuple[str | None, Command | None, list[str]]:
+        """The command to run or to complete."""
+        name, listed, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if name and listed else listed, rest
+
+
+def _load(name: str) -> Command:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    import_module(f"tuner.cli.{name.replace('-', '_')}").add_to(app)
+    app.registered_commands[0].cls = PlainCommand
+    command = get_command(app)
+    command.name = name
+    return command
+
 
 app = typer.Typer(
     name="tuner",
+    cls=_Commands,
     help="Finds the engine settings that serve the most within the latency you promised, on a live LLM Deployment, "
     "and leaves the Deployment as it was unless told to keep the winner.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (doctor, start, studies, show, export, apply, restore, plan, engine_sim):
-    command.add_to(app)
 
 
 def _version(wanted: bool) -> None:
@@ -44,12 +93,12 @@ def main() -> None:
     try:
         app()
     except TunerError as error:
-        problems = str(error).splitlines() or [type(error).__name__]
-        for line in problems:
-            errors.print(f"tuner: {line}", highlight=False, markup=False, soft_wrap=True)
+        _complain(str(error) or type(error).__name__)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        print(f"tuner: {line}", file=sys.stderr)

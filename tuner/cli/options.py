@@ -9,17 +9,47 @@ from typing import Annotated
 
 import typer
 
+from tuner.core.errors import InvalidInput
+from tuner.store import Store
+from tuner.store.url import parse_url
 from tuner.study.spec import default_storage
 
-Namespace = Annotated[str | None, typer.Option("--namespace", "-n", help="Namespace of the Deployment.")]
-Context = Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig to use.")]
-Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", help="Kubeconfig file. [default: kubectl's]")]
+CLUSTER = "Cluster"  # a heading of the help
+
+Namespace = Annotated[
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAMESPACE",
+        help="Namespace of the Deployment. [default: the context's]",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        metavar="NAME",
+        help="Context of the kubeconfig. [default: its current one]",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="Kubeconfig file. [default: kubectl's]", rich_help_panel=CLUSTER),
+]
 Storage = Annotated[
     str | None,
-    typer.Option("--storage", envvar="TUNER_STORAGE", help="Database URL. [default: SQLite in your data folder]"),
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        envvar="TUNER_STORAGE",
+        help="Database with the studies. [default: SQLite in your data folder]",
+    ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-StudyName = Annotated[str | None, typer.Argument(metavar="[STUDY]", help="The study's name. [default: the newest]")]
+StudyName = Annotated[str | None, typer.Argument(metavar="STUDY", help="The study's name. [default: the newest]")]
 
 
 class OutputFormat(StrEnum):
@@ -31,9 +61,17 @@ class OutputFormat(StrEnum):
     YAML = "yaml"
 
 
-Output = Annotated[OutputFormat, typer.Option("--output", "-o", help="How to print.")]
+Output = Annotated[OutputFormat, typer.Option("--output", "-o", metavar="FORMAT", help="table, wide, json or yaml.")]
 
 
 def storage_url(storage: str | None) -> str:
     """The database that the user named, or the user's own."""
     return storage or default_storage(os.environ, Path.home())
+
+
+def existing_store(storage: str | None) -> Store:
+    """The database to read studies from. Raises InvalidInput where a file is not there: reading makes none."""
+    url = parse_url(storage_url(storage))
+    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
+        raise InvalidInput(f"--storage: there is no database {url.database} yet; `tuner start` makes one")
+    return Store.open(storage_url(storage))

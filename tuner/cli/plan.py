@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from tuner.cli import options, units
+from tuner.cli import options, study_options, units
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import console, print_facts, print_json, print_table, print_yaml
 from tuner.core.errors import InvalidInput
@@ -30,38 +29,36 @@ def add_to(app: typer.Typer) -> None:
 
 
 def plan(
-    deployment: Annotated[str | None, typer.Argument(help="The Deployment.")] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="A study as YAML.")] = None,
+    deployment: study_options.DeploymentName = None,
+    file: study_options.File = None,
     namespace: options.Namespace = None,
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
-    simulated: Annotated[str | None, typer.Option(help="A simulated engine: GPU/MODEL.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model to plan with.")] = None,
-    gpu: Annotated[str | None, typer.Option(help="GPU to plan with.")] = None,
-    slo: Annotated[list[str] | None, typer.Option(help="A promise: 'ttft p95 <= 500ms'. Repeatable.")] = None,
-    prompt_tokens: Annotated[str | None, typer.Option(help="Prompt length.")] = None,
-    output_tokens: Annotated[str | None, typer.Option(help="Output length.")] = None,
+    simulated: study_options.Simulated = None,
+    model: study_options.Model = None,
+    gpu: study_options.Gpu = None,
+    gpu_count: study_options.GpuCount = None,
+    slo: study_options.Slos = None,
+    objective: study_options.Objective = None,
+    count: study_options.Count = None,
+    rate: study_options.Rate = None,
+    concurrency: study_options.Concurrency = None,
+    prompt_tokens: study_options.PromptTokens = None,
+    output_tokens: study_options.OutputTokens = None,
+    shared_prefix: study_options.SharedPrefix = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="A knob of the configuration asked about: NAME=VALUE. Repeatable.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="A knob of the configuration asked about. Once for each."),
     ] = None,
-    first: Annotated[int, typer.Option(min=0, max=20, help="How many of the best expected to show.")] = 3,
+    first: Annotated[
+        int, typer.Option(min=0, max=20, metavar="NUMBER", help="How many of the best expected to show.")
+    ] = 3,
     storage: options.Storage = None,
     output: options.Output = OutputFormat.TABLE,
 ) -> None:
     """Expect, without starting anything: memory, KV cache, capacity and margins of a configuration."""
-    given = {
-        "deployment": deployment,
-        "namespace": namespace,
-        "context": context,
-        "kubeconfig": str(kubeconfig) if kubeconfig else None,
-        "simulated": simulated,
-        "model": model,
-        "gpu": gpu,
-        "slo": slo,
-        "prompt_tokens": prompt_tokens,
-        "output_tokens": output_tokens,
-    }
-    spec = load_spec(file, {name: value for name, value in given.items() if value is not None})
+    given = study_options.given(locals(), "set_", "first", "storage", "output")
+    spec = load_spec(file, given)
     with Store.open(options.storage_url(storage)) as store:
         preview, made = asyncio.run(_plan(spec, store, _values(set_ or []), first))
     if output is OutputFormat.JSON:

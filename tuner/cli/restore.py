@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def restore(
-    name: str = typer.Argument(help="The Deployment."),
+    name: str = typer.Argument(metavar="DEPLOYMENT", help="The Deployment."),
     namespace: options.Namespace = None,
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,

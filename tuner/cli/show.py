@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import typer
 from rich.text import Text
 
 from tuner.cli import options, units
-from tuner.cli.live import failure_text, verdict_text
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import print_facts, print_json, print_table, print_yaml
-from tuner.core.knob import Candidate
 from tuner.core.workload import Objective
-from tuner.store import Store, StudyRecord, TrialRecord
-from tuner.study.report import baseline, changes, find_study, margins, objective_of, overview, report, value_of
+from tuner.store import StudyRecord, TrialRecord
+from tuner.study.report import baseline, changes, find_study, margins, objective_of, outcome, overview, report, value_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,7 +27,7 @@ def show(
     output: options.Output = OutputFormat.TABLE,
 ) -> None:
     """Show a study: its answer, and every trial with its value, margins to the SLOs, or cause of failure."""
-    with Store.open(options.storage_url(storage)) as store:
+    with options.existing_store(storage) as store:
         record = find_study(store, study)
         trials = store.trials(record.id)
     if output is OutputFormat.JSON:
@@ -42,56 +41,77 @@ def show(
 def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool) -> None:
     """Print a study's summary and its trials for people."""
     objective = objective_of(study)
-    summary = overview(study, trials)
-    print_facts(
-        {
-            "study": Text(study.name),
-            "target": Text(study.target),
-            "state": Text(f"{study.state.value}{': ' + study.detail if study.detail else ''}"),
-            "answer": Text(summary["summary"] or "none yet", style="bold"),
-            "why": Text((study.result or {}).get("reason") or ""),
-            "winner": Text(_winner(study)),
-            "spent": Text(
-                f"{summary['starts']} starts ({summary['failed_starts']} failed), "
-                f"{summary['gpu_minutes']} GPU-minutes, {summary['screened']} screened without a start"
-            ),
-        }
-    )
+    print_facts(_summary(study, trials))
     print()
-    print_table(_columns(wide), [_row(trial, objective, baseline(trials), wide) for trial in trials])
+    promised = list(dict.fromkeys(name for trial in trials for name in margins(trial.verdict)))
+    rows = [_row(trial, objective, baseline(trials), promised, wide) for trial in trials]
+    print_table(_columns(objective, promised, wide), rows)
 
 
-def _winner(study: StudyRecord) -> str:
-    result = study.result or {}
+def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str | Text]:
+    result, told = study.result or {}, overview(study, trials)
+    answered = told["summary"] is not None
+    simulated = " (simulated)" if study.info.get("simulated") else ""
+    interval = " (95% interval)" if told["interval"] else ""
+    facts: dict[str, str | Text] = {
+        "study": study.name,
+        "target": study.target,
+        "state": study.state.value + (f": {study.detail}" if study.detail and not answered else ""),
+        "answer": Text((told["summary"] or "none yet") + interval, style="bold"),
+        "why": result.get("reason") or "",
+        "winner": _winner(result),
+        "no effect": ", ".join(result.get("ineffective") or ()),
+        "spent": f"{told['starts']} starts ({told['failed_starts']} failed), {told['gpu_minutes']:.1f} GPU-minutes"
+        f"{simulated}; {told['screened']} candidates ruled out without a start",
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _winner(result: Mapping[str, Any]) -> str:
     if not result.get("exportable") or result.get("finalist") is None:
-        return "—"
-    return str(Candidate.of(result["finalist"]))
+        return ""
+    return units.changed(result["finalist"])
 
 
-def _columns(wide: bool) -> list[str]:
-    return ["#", "kind", "outcome", "vs baseline", "margins", "candidate" if wide else "changed"] + (
-        ["start", "probe", "levels", "why tried"] if wide else []
-    )
+def _columns(objective: Objective, promised: Sequence[str], wide: bool) -> list[str]:
+    names = ["#", "kind", "outcome", units.unit(objective), "gain", *map(_short, promised)]
+    return [*names, "start", "probe", "levels", "candidate", "why tried", "message"] if wide else [*names, "changed"]
 
 
-def _row(trial: TrialRecord, objective: Objective, first: TrialRecord | None, wide: bool) -> list[str | Text]:
-    room = ", ".join(f"{_short(slo)} {margin:+.0%}" for slo, margin in margins(trial.verdict).items())
+def _row(
+    trial: TrialRecord, objective: Objective, first: TrialRecord | None, promised: Sequence[str], wide: bool
+) -> list[str | Text]:
+    value, room = value_of(trial), margins(trial.verdict)
     row: list[str | Text] = [
         str(trial.number),
         trial.kind.value,
-        failure_text(trial.failure, trial.screened) or verdict_text(trial.verdict, objective),
-        units.gain(value_of(trial), value_of(first)) if trial != first else "",
-        room,
-        str(trial.candidate if wide else Candidate.of(changes(trial, first))),
+        _outcome(trial),
+        "" if value is None else units.objective_value(value, objective).partition(" ")[0],
+        units.gain(value, value_of(first)) if trial != first else "",
+        *(f"{room[name]:+.0%}" if name in room else "" for name in promised),
     ]
-    if wide:
-        row += [
-            units.duration(trial.start_s),
-            units.duration(trial.probe_s),
-            str(len(trial.measurement.levels if trial.measurement else trial.levels)),
-            trial.reason,
-        ]
-    return row
+    if not wide:
+        return [*row, "as found" if trial == first else units.changed(changes(trial, first))]
+    return [
+        *row,
+        units.duration(trial.start_s),
+        units.duration(trial.probe_s),
+        str(len(trial.measurement.levels if trial.measurement else trial.levels)),
+        units.changed(trial.candidate) if trial.candidate else "engine defaults",
+        trial.reason,
+        trial.failure.message if trial.failure else "",
+    ]
+
+
+def _outcome(trial: TrialRecord) -> Text:
+    """How a trial ended in a word: the cause where it failed, what the planner expects where it was not started."""
+    word = outcome(trial)
+    if trial.failure is not None:
+        word = f"{'not tried: ' if trial.screened else ''}{trial.failure.cause.value}"
+    return Text(word, style=_STYLES.get(outcome(trial), ""))
+
+
+_STYLES = {"feasible": "green", "failed": "red", "screened": "dim", "infeasible": "yellow", "uncertain": "yellow"}
 
 
 def _short(slo: str) -> str:

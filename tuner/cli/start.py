@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from tuner.cli import options
+from tuner.cli import options, study_options
 from tuner.cli.introduction import ask, introduce
 from tuner.cli.live import LiveView
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import console, print_json, print_yaml
 from tuner.cli.show import print_study
-from tuner.core.errors import InvalidInput
 from tuner.engines import engine_named
 from tuner.store import Store
+from tuner.store.url import masked
 from tuner.study.place import find_place, http_connector
 from tuner.study.report import report
 from tuner.study.session import Ending, Session
 from tuner.study.spec import StudySpec, load_spec
-
-_TARGET = "Target"
-_WORK = "Workload and promise"
-_SEARCH = "Search and budget"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,61 +29,37 @@ def add_to(app: typer.Typer) -> None:
 
 
 def start(
-    deployment: Annotated[
-        str | None, typer.Argument(help="The Deployment. [default: the only engine in the namespace]")
-    ] = None,
-    file: Annotated[Path | None, typer.Option("--file", "-f", help="A study as YAML (docs/spec.md).")] = None,
+    deployment: study_options.DeploymentName = None,
+    file: study_options.File = None,
     namespace: options.Namespace = None,
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option(help="URL that leads to the engine, where its pod can't be reached.", rich_help_panel=_TARGET),
-    ] = None,
-    simulated: Annotated[
-        str | None, typer.Option(help="Tune a simulated engine instead: GPU/MODEL.", rich_help_panel=_TARGET)
-    ] = None,
-    model: Annotated[str | None, typer.Option(help="Model to plan with.", rich_help_panel=_TARGET)] = None,
-    gpu: Annotated[str | None, typer.Option(help="GPU to plan with.", rich_help_panel=_TARGET)] = None,
-    gpu_count: Annotated[str | None, typer.Option(help="How many GPUs.", rich_help_panel=_TARGET)] = None,
-    slo: Annotated[
-        list[str] | None, typer.Option(help="A promise: 'ttft p95 <= 500ms'. Repeatable.", rich_help_panel=_WORK)
-    ] = None,
-    objective: Annotated[
-        str | None, typer.Option(help="capacity, throughput or headroom.", rich_help_panel=_WORK)
-    ] = None,
-    count: Annotated[
-        str | None, typer.Option(help="output-tokens/s, total-tokens/s or requests/s.", rich_help_panel=_WORK)
-    ] = None,
-    rate: Annotated[str | None, typer.Option(help="Requests per second (headroom).", rich_help_panel=_WORK)] = None,
-    concurrency: Annotated[str | None, typer.Option(help="Clients (throughput).", rich_help_panel=_WORK)] = None,
-    prompt_tokens: Annotated[str | None, typer.Option(help="Prompt length.", rich_help_panel=_WORK)] = None,
-    output_tokens: Annotated[str | None, typer.Option(help="Output length.", rich_help_panel=_WORK)] = None,
-    shared_prefix: Annotated[
-        str | None, typer.Option(help="Tokens that prompts begin with in common.", rich_help_panel=_WORK)
-    ] = None,
-    prompts_file: Annotated[str | None, typer.Option(help="Your own prompts, JSONL.", rich_help_panel=_WORK)] = None,
-    api: Annotated[str | None, typer.Option(help="completions or chat.", rich_help_panel=_WORK)] = None,
-    knob: Annotated[
-        list[str] | None,
-        typer.Option(help="Edit a knob: NAME=VALUE, NAME=LOW..HIGH, NAME=drop. Repeatable.", rich_help_panel=_SEARCH),
-    ] = None,
-    allow_output_change: Annotated[
-        bool, typer.Option(help="Also search knobs that may change what the model writes.", rich_help_panel=_SEARCH)
-    ] = False,
-    sampler: Annotated[str | None, typer.Option(help="tpe or random.", rich_help_panel=_SEARCH)] = None,
-    starts: Annotated[str | None, typer.Option(help="Most engine starts.", rich_help_panel=_SEARCH)] = None,
-    gpu_minutes: Annotated[str | None, typer.Option(help="Most GPU-minutes.", rich_help_panel=_SEARCH)] = None,
-    pairs: Annotated[
-        str | None, typer.Option(help="Most pairs of starts to confirm the winner.", rich_help_panel=_SEARCH)
-    ] = None,
-    smallest_gain: Annotated[str | None, typer.Option(help="Gain that matters: 5%.", rich_help_panel=_SEARCH)] = None,
-    until: Annotated[
-        str | None, typer.Option(help="When it must be over: 2h30m, or a time.", rich_help_panel=_SEARCH)
-    ] = None,
-    rollout_deadline: Annotated[str | None, typer.Option(help="Longest start: 20m.", rich_help_panel=_SEARCH)] = None,
-    seed: Annotated[str | None, typer.Option(help="Seed of everything drawn.", rich_help_panel=_SEARCH)] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the study.")] = None,
+    endpoint: study_options.Endpoint = None,
+    simulated: study_options.Simulated = None,
+    model: study_options.Model = None,
+    gpu: study_options.Gpu = None,
+    gpu_count: study_options.GpuCount = None,
+    slo: study_options.Slos = None,
+    objective: study_options.Objective = None,
+    count: study_options.Count = None,
+    rate: study_options.Rate = None,
+    concurrency: study_options.Concurrency = None,
+    prompt_tokens: study_options.PromptTokens = None,
+    output_tokens: study_options.OutputTokens = None,
+    shared_prefix: study_options.SharedPrefix = None,
+    prompts_file: study_options.PromptsFile = None,
+    api: study_options.Api = None,
+    knob: study_options.Knobs = None,
+    allow_output_change: study_options.AllowOutputChange = False,
+    sampler: study_options.Sampler = None,
+    starts: study_options.Starts = None,
+    gpu_minutes: study_options.GpuMinutes = None,
+    pairs: study_options.Pairs = None,
+    smallest_gain: study_options.SmallestGain = None,
+    until: study_options.Until = None,
+    rollout_deadline: study_options.RolloutDeadline = None,
+    seed: study_options.Seed = None,
+    name: study_options.Name = None,
     storage: options.Storage = None,
     new: Annotated[bool, typer.Option("--new", help="Do not go on with an unfinished study.")] = False,
     yes: options.Yes = False,
@@ -99,16 +69,9 @@ def start(
 
     The same command goes on with a study that was stopped or killed. Ctrl-C stops it and puts the target back.
     """
-    given = dict(locals())
-    for other in ("file", "new", "yes", "output"):
-        del given[other]
-    if not allow_output_change:
-        del given["allow_output_change"]
-    if kubeconfig is not None:
-        given["kubeconfig"] = str(kubeconfig)
-    spec = load_spec(file, _target_options(given, file), default_storage=options.storage_url(None))
+    given = study_options.given(locals(), "new", "yes", "output")
+    spec = load_spec(file, given, default_storage=options.storage_url(None))
     assert spec.storage is not None
-    _make_folder(spec.storage)
     with Store.open(spec.storage) as store:
         ending = asyncio.run(_run(spec, store, new, yes, quiet=output in (OutputFormat.JSON, OutputFormat.YAML)))
         trials = store.trials(ending.study.id)
@@ -120,18 +83,6 @@ def start(
         print()
         print_study(ending.study, trials, wide=output is OutputFormat.WIDE)
         _say_what_next(ending, spec)
-
-
-def _target_options(given: Mapping[str, Any], file: Path | None) -> dict[str, Any]:
-    """Without a file and without --simulated the target is the cluster that kubectl would use."""
-    named = {key: value for key, value in given.items() if value is not None}
-    kubernetes = {"deployment", "namespace", "context", "kubeconfig", "endpoint"}
-    if file is None and "simulated" not in named and not kubernetes & named.keys():
-        raise InvalidInput(
-            "name a target: -n NAMESPACE (a Deployment in a cluster), --simulated GPU/MODEL (an embedded engine), "
-            "or --file STUDY.yaml"
-        )
-    return named
 
 
 async def _run(spec: StudySpec, store: Store, new: bool, yes: bool, quiet: bool) -> Ending:
@@ -153,19 +104,12 @@ async def _run(spec: StudySpec, store: Store, new: bool, yes: bool, quiet: bool)
         return await session.run(preview, view)
 
 
-def _make_folder(url: str) -> None:
-    """The folder of a SQLite file that does not exist yet."""
-    path = url.partition("sqlite:///")[2]
-    if path and path != ":memory:":
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-
-
 def _say_what_next(ending: Ending, spec: StudySpec) -> None:
-    if not ending.confirmation.exportable:
+    if not ending.confirmation.exportable or spec.storage is None:
         return
-    at = f" --storage {spec.storage}" if spec.storage != options.storage_url(None) else ""
-    console.print(
-        f"\ntuner export {ending.study.name}{at} -o strategic-merge   prints the winner as a patch", highlight=False
-    )
-    if spec.target.kubernetes is not None:
-        console.print(f"tuner apply {ending.study.name}{at}   applies it to the live Deployment", highlight=False)
+    at = f" --storage {masked(spec.storage)}" if spec.storage != options.storage_url(None) else ""
+    live = spec.target.kubernetes is not None
+    shape = "-o strategic-merge" if live else "-o flags"
+    print(f"\nthe winner as {'a patch' if live else 'flags'}:  tuner export {ending.study.name} {shape}{at}")
+    if live:
+        print(f"apply it:  tuner apply {ending.study.name}{at}")

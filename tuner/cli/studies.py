@@ -7,7 +7,6 @@ import typer
 from tuner.cli import options
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import print_json, print_table, print_yaml
-from tuner.store import Store
 from tuner.study.report import overview
 
 
@@ -18,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
 
 def studies(storage: options.Storage = None, output: options.Output = OutputFormat.TABLE) -> None:
     """List the studies: state, target, answer and what they took."""
-    with Store.open(options.storage_url(storage)) as store:
+    with options.existing_store(storage) as store:
         rows = [overview(study, store.trials(study.id)) for study in store.studies()]
     if output is OutputFormat.JSON:
         print_json(rows)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from tuner.core.measurement import Level, Statistic
+import math
+from collections.abc import Mapping
+
+from tuner.core.knob import Value
+from tuner.core.measurement import Level, SloTest, Statistic
 from tuner.core.workload import Count, Objective, ObjectiveKind
 
 
@@ -23,13 +27,19 @@ def duration(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def number(value: float) -> str:
+    """Four significant digits, thousands apart, never an exponent: 1,037 and 12.13."""
+    digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0
+    return f"{value:,.{digits}f}"
+
+
 def objective_value(value: float | None, objective: Objective) -> str:
     """An objective's value with its unit; an em dash where there is none."""
     if value is None:
         return "—"
     if objective.kind is ObjectiveKind.HEADROOM:
         return f"{value:.3g} x headroom"
-    return f"{value:,.4g} {'req/s' if objective.count is Count.REQUESTS else objective.count.value}"
+    return f"{number(value)} {unit(objective)}"
 
 
 def gain(value: float | None, baseline: float | None) -> str:
@@ -37,13 +47,25 @@ def gain(value: float | None, baseline: float | None) -> str:
     return f"{value / baseline - 1:+.1%}" if value and baseline else ""
 
 
+def unit(objective: Objective) -> str:
+    """The unit of an objective's value, as a heading."""
+    if objective.kind is ObjectiveKind.HEADROOM:
+        return "headroom"
+    return "req/s" if objective.count is Count.REQUESTS else objective.count.value
+
+
+def changed(values: Mapping[str, Value]) -> str:
+    """What a trial sets otherwise than the target was found."""
+    return " ".join(f"{name}={_value(value)}" for name, value in values.items()) or "as found"
+
+
 def level(one: Level) -> str:
-    """One level on one line: load, answer and what decided it."""
-    tests = ", ".join(
-        f"{test.slo} {'?' if test.observed is None else _observed(test.slo, test.observed)}" for test in one.tests
-    )
-    errors = f", errors: {dict(one.errors)}" if one.errors else ""
-    return f"{one.load}: {one.answer.value} ({one.requests} requests; {tests}{errors})"
+    """One level on one line: load, answer, each SLO's statistic against its bound, and what went wrong."""
+    parts = [f"{test.slo.split(' <=')[0]} {_against(test)}" for test in one.tests]
+    parts += [f"{count} {kind}" for kind, count in one.errors.items()]
+    void = ", void: the probe was too slow" if one.saturated else ", void: foreign traffic" if one.foreign else ""
+    told = f"; {', '.join(parts)}" if parts else ""
+    return f"{one.load}: {one.answer.value}{void} ({one.requests} requests{told})"
 
 
 def statistic(one: Statistic) -> str:
@@ -51,5 +73,13 @@ def statistic(one: Statistic) -> str:
     return " / ".join(seconds(value) for value in (one.p50, one.p95, one.p99))
 
 
-def _observed(slo: str, value: float) -> str:
-    return f"is {value:.2%}" if slo.startswith("error") else f"is {seconds(value)}"
+def _against(test: SloTest) -> str:
+    bound = test.slo.partition("<= ")[2]
+    if test.observed is None:
+        return f"unknown of {bound}"
+    shown = f"{test.observed:.2%}" if bound.endswith("%") else seconds(test.observed)
+    return f"{shown} of {bound}"
+
+
+def _value(value: Value) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -9,9 +9,9 @@ from tuner.core.measurement import Answer, Level, Measurement, Verdict
 from tuner.core.slo import Slo
 
 # One SLO counts at most this much: beyond six times its bound nothing more is learnt from "how far over".
-_WORST_VIOLATION = 5.0
+WORST_VIOLATION = 5.0
 # A level that did not pass is never within its SLOs, also where the point estimate is (the test was uncertain).
-_LEAST_VIOLATION = 1e-3
+LEAST_VIOLATION = 1e-3
 _MISSING_EVIDENCE = 1.0
 # A failed start ranks below every measured configuration, so this exceeds the most that a level can add up to.
 _FAILURE = 100.0
@@ -49,7 +49,7 @@ def better(a: Verdict, b: Verdict | None) -> bool:
 def _violation(level: Level, slo: Slo) -> float:
     for test in level.tests:
         if test.slo == str(slo):
-            return max(-1.0, min(test.violation, _WORST_VIOLATION))
+            return max(-1.0, min(test.violation, WORST_VIOLATION))
     return _MISSING_EVIDENCE
 
 
@@ -57,4 +57,4 @@ def _at_least_one_positive(violations: dict[str, float]) -> dict[str, float]:
     if not violations or max(violations.values()) > 0:
         return violations or {"no level passed": _MISSING_EVIDENCE}
     worst = max(violations, key=lambda name: violations[name])
-    return {**violations, worst: _LEAST_VIOLATION}
+    return {**violations, worst: LEAST_VIOLATION}

@@ -19,11 +19,12 @@ class Note:
 
 @dataclass(frozen=True)
 class TrialBegan:
-    """A trial has been given its number."""
+    """A trial has been given its number. `changed` is what its candidate sets otherwise than the baseline."""
 
     number: int
     kind: str
     candidate: Candidate
+    changed: Candidate
     reason: str
 
 
@@ -51,6 +52,7 @@ class TrialEnded:
     number: int
     kind: str
     candidate: Candidate
+    changed: Candidate
     verdict: Verdict | None
     failure: Failure | None
     screened: bool

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.core.errors import InvalidInput
+from tuner.core.knob import Candidate
 from tuner.core.measurement import Level, Verdict
 from tuner.core.workload import Objective
 from tuner.store import Store, StudyRecord, TrialKind, TrialRecord
@@ -90,12 +91,12 @@ def trial_row(trial: TrialRecord, baseline_value: float | None) -> dict[str, Any
     }
 
 
-def changes(trial: TrialRecord, first: TrialRecord | None) -> dict[str, Any]:
+def changes(trial: TrialRecord, first: TrialRecord | None) -> Candidate:
     """The knobs that a trial set to something else than the baseline ran with, as far as its engine reported it."""
     if first is None or trial.id == first.id:
-        return dict(trial.candidate)
+        return trial.candidate
     before: dict[str, Any] = {**((first.facts and first.facts.settings) or {}), **first.candidate}
-    return {name: value for name, value in trial.candidate.items() if name not in before or before[name] != value}
+    return Candidate.of({k: v for k, v in trial.candidate.items() if k not in before or before[k] != v})
 
 
 def outcome(trial: TrialRecord) -> str:
