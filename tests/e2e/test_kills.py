@@ -1,4 +1,4 @@
-"""kill -9 anywhere: all is put back to the last field and owner, and a study that goes on loses and repeats nothing.
+"""kill -9 before and after every kind of call and commit: nothing stays changed, no trial is lost, none is run twice."""
 
 from __future__ import annotations
 
@@ -83,9 +83,7 @@ def test_restore_puts_everything_back(
 
 
 @pytest.mark.parametrize(("point", "study"), RESUMED, ids=[point for point, _ in RESUMED])
-def test_a_resumed_study_goes_on_where_it_was(
-    engine: Bench, tuner: Tuner, point: str, study: tuple[str, ...]
-) -> None:
+def test_a_resumed_study_goes_on_where_it_was(engine: Bench, tuner: Tuner, point: str, study: tuple[str, ...]) -> None:
     killed = engine.start(tuner, *study, kill=Point.parse(point))
     assert killed.killed, f"{point} was not passed: {killed.err}\n{killed.out}"
     before = trials(tuner)
@@ -132,9 +130,7 @@ def test_a_confirmation_that_is_killed_twice_gives_its_answer(engine: Bench, tun
     assert engine.leases() == []
 
 
-def assert_none_lost_or_repeated(
-    before: list[TrialRecord], after: list[TrialRecord], *, finished: bool = True
-) -> None:
+def assert_none_lost_or_repeated(before: list[TrialRecord], after: list[TrialRecord], *, finished: bool = True) -> None:
     """Every trial that was on record stays as it was; every other one was started as often as it had to be."""
     assert [trial.number for trial in after] == list(range(len(after)))
     assert len(after) >= len(before)
