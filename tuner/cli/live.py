@@ -22,6 +22,8 @@ from tuner.store import TrialKind
 from tuner.study.judge import LEAST_VIOLATION, WORST_VIOLATION
 from tuner.study.progress import Event, LevelEnded, Note, PhaseBegan, TrialBegan, TrialEnded
 
+Line = tuple[str, Text]  # who is spoken of, and what is said
+
 
 class LiveView:
     """An observer of a study. Use as a context manager; call it with each event."""
@@ -64,27 +66,37 @@ class LiveView:
             case Note():
                 pass
         for line in self._lines(event):
-            self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
+            self._print(line)
 
-    def _lines(self, event: Event) -> list[Text]:
+    def _lines(self, event: Event) -> list[Line]:
+        """What stays on the screen of an event. In a terminal the panel shows what goes on meanwhile."""
         plain = not self._console.is_terminal
         match event:
             case Note():
-                return [Text(event.text)]
-            case TrialBegan() if plain:
-                return [
-                    Text(f"trial {event.number:>3}  {event.kind:<8}  {units.changed(event.changed)}  [{event.reason}]")
-                ]
-            case PhaseBegan() if plain and (event.detail or event.phase == "warming-up"):
-                return [Text(f"trial {event.number:>3}    {event.detail or event.phase}")]
-            case LevelEnded() if plain:
-                return [Text(f"trial {event.number:>3}    {units.level(event.level)}")]
+                return [("", Text(event.text))]
             case TrialEnded():
-                return [self._ended(event)]
+                return [(f"trial {event.number:>3}  {event.kind:<8}  ", self._ended(event))]
+            case TrialBegan() if plain:
+                what = f"{units.changed(event.changed)}  [{event.reason}]"
+                return [(f"trial {event.number:>3}  {event.kind:<8}  ", Text(what))]
+            case PhaseBegan() if plain and (event.detail or event.phase == "warming-up"):
+                return [(f"trial {event.number:>3}    ", Text(event.detail or event.phase))]
+            case LevelEnded() if plain:
+                return [(f"trial {event.number:>3}    ", Text(units.level(event.level)))]
         return []
 
+    def _print(self, line: Line) -> None:
+        """Print a line; in a terminal what is too long goes on under where it began."""
+        head, text = line
+        if not (head and self._console.is_terminal):
+            self._console.print(Text.assemble(head, text), soft_wrap=not self._console.is_terminal)
+            return
+        grid = Table.grid(Column(no_wrap=True), Column(overflow="fold"))
+        grid.add_row(head, text)
+        self._console.print(grid)
+
     def _ended(self, event: TrialEnded) -> Text:
-        line = Text(f"trial {event.number:>3}  {event.kind:<8}  ")
+        line = Text()
         line.append(failure_text(event.failure, event.screened) or verdict_text(event.verdict, self._objective))
         if event.verdict is not None and event.verdict.feasible and event.kind != TrialKind.BASELINE:
             line.append(f"  {units.gain(event.verdict.value, event.baseline)}", style="bold")
@@ -129,11 +141,12 @@ def verdict_text(verdict: Verdict | None, objective: Objective) -> Text:
         return Text("not finished", style="yellow")
     if verdict.feasible:
         return Text(units.objective_value(verdict.value, objective), style="green")
-    broken = ", ".join(_missed(slo, over) for slo, over in verdict.violations.items() if over > 0)
-    return Text(broken or "no level passed", style="yellow")
+    missed = [_missed(slo, over) for slo, over in verdict.violations.items() if over > 0]
+    return Text(f"misses {', '.join(missed)}" if missed else "no level passed", style="yellow")
 
 
 def _missed(slo: str, over: float) -> str:
-    if over < LEAST_VIOLATION * 2:
-        return f"{slo} not certain"
-    return f"{slo} missed by {'more than ' if over >= WORST_VIOLATION else ''}{over:.0%}"
+    promised = slo.partition(" <=")[0]
+    if over < 2 * LEAST_VIOLATION:
+        return f"{promised} (not certain)"
+    return f"{promised} by {'over ' if over >= WORST_VIOLATION else ''}{over:.0%}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -90,6 +91,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; errors that the user can act on end it without a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log or a pipe should see a study's lines as they come
     try:
         app()
     except TunerError as error:

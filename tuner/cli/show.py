@@ -44,7 +44,7 @@ def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool
     print_facts(_summary(study, trials))
     print()
     promised = list(dict.fromkeys(name for trial in trials for name in margins(trial.verdict)))
-    rows = [_row(trial, objective, baseline(trials), promised, wide) for trial in trials]
+    rows = [_row(trial, baseline(trials), promised, wide) for trial in trials]
     print_table(_columns(objective, promised, wide), rows)
 
 
@@ -74,19 +74,16 @@ def _winner(result: Mapping[str, Any]) -> str:
 
 
 def _columns(objective: Objective, promised: Sequence[str], wide: bool) -> list[str]:
-    names = ["#", "kind", "outcome", units.unit(objective), "gain", *map(_short, promised)]
+    names = ["#", "kind", units.unit(objective), "gain", *map(_short, promised)]
     return [*names, "start", "probe", "levels", "candidate", "why tried", "message"] if wide else [*names, "changed"]
 
 
-def _row(
-    trial: TrialRecord, objective: Objective, first: TrialRecord | None, promised: Sequence[str], wide: bool
-) -> list[str | Text]:
+def _row(trial: TrialRecord, first: TrialRecord | None, promised: Sequence[str], wide: bool) -> list[str | Text]:
     value, room = value_of(trial), margins(trial.verdict)
     row: list[str | Text] = [
         str(trial.number),
         trial.kind.value,
-        _outcome(trial),
-        "" if value is None else units.objective_value(value, objective).partition(" ")[0],
+        _outcome(trial) if value is None else Text(units.number(value), style="green"),
         units.gain(value, value_of(first)) if trial != first else "",
         *(f"{room[name]:+.0%}" if name in room else "" for name in promised),
     ]
@@ -104,14 +101,14 @@ def _row(
 
 
 def _outcome(trial: TrialRecord) -> Text:
-    """How a trial ended in a word: the cause where it failed, what the planner expects where it was not started."""
+    """How a trial without a value ended: the cause of its failure, or the failure that the planner expects."""
     word = outcome(trial)
     if trial.failure is not None:
         word = f"{'not tried: ' if trial.screened else ''}{trial.failure.cause.value}"
     return Text(word, style=_STYLES.get(outcome(trial), ""))
 
 
-_STYLES = {"feasible": "green", "failed": "red", "screened": "dim", "infeasible": "yellow", "uncertain": "yellow"}
+_STYLES = {"failed": "red", "screened": "dim", "infeasible": "yellow", "uncertain": "yellow"}
 
 
 def _short(slo: str) -> str:

@@ -44,7 +44,10 @@ def objective_value(value: float | None, objective: Objective) -> str:
 
 def gain(value: float | None, baseline: float | None) -> str:
     """`value` against `baseline` as a signed percentage; empty where there is nothing to compare."""
-    return f"{value / baseline - 1:+.1%}" if value and baseline else ""
+    if not value or not baseline:
+        return ""
+    gained = value / baseline - 1
+    return f"{gained:+.0%}" if gained >= 1 else f"{gained:+.1%}"
 
 
 def unit(objective: Objective) -> str:
