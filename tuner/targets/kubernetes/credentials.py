@@ -23,6 +23,7 @@ async def load(kubeconfig: str | None, context: str | None) -> tuple[ApiClient, 
     from kubernetes.aio import config
     from kubernetes.aio.client.api_client import ApiClient
     from kubernetes.aio.client.configuration import Configuration
+    from yaml import YAMLError
 
     files = kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
     configuration = Configuration()
@@ -40,8 +41,9 @@ async def load(kubeconfig: str | None, context: str | None) -> tuple[ApiClient, 
         loader = await config.load_kube_config(  # type: ignore[no-untyped-call]
             config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
         )
-    except config.ConfigException as error:
-        raise InvalidInput(f"kubeconfig {files}: {error}") from error
+    except (config.ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # A file of another shape than the library expects ends in whatever its code stumbles over.
+        raise InvalidInput(f"kubeconfig {files}: can't be read as one: {' '.join(str(error).split())}") from error
     current = loader.current_context.get("context") or {}
     return ApiClient(configuration), current.get("namespace")
 
