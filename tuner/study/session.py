@@ -126,14 +126,17 @@ class Session:
         renewing = asyncio.create_task(self._renew(study, working))
         try:
             await self.target.acquire(str(study.info["holder"]))
+            ended = False
             try:
-                return await self._work(study, preview, observe)
+                ending = await self._work(study, preview, observe)
+                ended = True
+                return ending
             except BaseException as error:
                 state = StudyState.STOPPED
                 await asyncio.to_thread(self.store.set_state, study.id, state, _why(error), datetime.now(UTC))
                 raise
             finally:
-                await self._put_back(observe)
+                await self._put_back(observe, wait=ended)
         finally:
             renewing.cancel()
             await asyncio.to_thread(self.store.release, study.id, self.holder)
@@ -146,14 +149,17 @@ class Session:
                 working.cancel("somebody else has taken the study over")
                 return
 
-    async def _put_back(self, observe: Observer) -> None:
+    async def _put_back(self, observe: Observer, *, wait: bool) -> None:
+        """Restore and release; after a study that came to its end also wait until the engine serves again."""
         try:
             await self.target.restore()
+            observe(Note("the target is as it was found"))
+            if wait and not await self.target.serves_again(self.spec.rollout_deadline_s):
+                observe(Note(f"its engine does not serve again after {self.spec.rollout_deadline_s:.0f} s: look at it"))
         except TunerError as error:
             raise NotRestored(f"the target could not be put back: {error}") from error
         finally:
             await self.target.release()
-        observe(Note("the target is as it was found"))
 
     # --- the work ---------------------------------------------------------------------------------------------------
 

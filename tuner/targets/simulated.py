@@ -117,6 +117,10 @@ class SimulatedTarget:
         self._stop_engine()
         self.current = self._baseline
 
+    async def serves_again(self, deadline_s: float) -> bool:  # noqa: ARG002
+        """At once: a simulated start takes no real time."""
+        return True
+
     async def release(self) -> None:
         """Give the target up; what runs goes on running."""
         self._holder = None

@@ -77,6 +77,10 @@ class Target(Protocol):
         """Put everything back as found. Raises Refused with a diff where somebody else changed the same field."""
         ...
 
+    async def serves_again(self, deadline_s: float) -> bool:
+        """Wait after `restore` until the engine that was found serves again; False when it does not by the deadline."""
+        ...
+
     async def release(self) -> None:
         """Give up the exclusive right and close connections. Never raises."""
         ...

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.errors import Refused
 from tuner.core.hardware import EngineFacts
-from tuner.core.knob import Candidate
+from tuner.core.knob import Candidate, Value
 from tuner.core.target import TargetInfo
 from tuner.engines.engine import Engine, Exit
 from tuner.podspec import EngineContainer
@@ -34,6 +34,7 @@ from tuner.targets.target import Progress, Running
 # The kubelet shows an exit about a second after it; what shows later was not the reason.
 _DIAGNOSE_S = 3.0
 _POLL_S = 0.3
+_AGAIN_S = 1.0
 _ON_CPU = re.compile(r"device_config=cpu\b|detected platform cpu\b")
 _SPECIFIC = frozenset({Cause.GPU_OOM_UNDER_LOAD, Cause.HOST_OOM, Cause.KV_CACHE_TOO_SMALL})
 
@@ -64,6 +65,8 @@ class KubernetesTarget:
         self._api_key, self._study, self._new_id, self._lease_s = api_key, study, new_id, lease_s
         self._examined: Examination | None = None
         self._baseline = Candidate()
+        self._settings: dict[str, Value] = {}  # what the command line sets beside knobs
+        self._version: str | None = None
         self._lease: Lease | None = None
         self._prunes = False
         self._written: Object | None = None  # as our last patch returned it
@@ -86,28 +89,29 @@ class KubernetesTarget:
             raise Refused(f"{self._name} can't be tuned as it is:\n" + "\n".join(f"  {line}" for line in seen.refusals))
         self._examined = seen
         container = self._container
-        self._baseline, fixed = self._engine.read(container.readable)
+        self._baseline, self._settings = self._engine.read(container.readable)
         pod = await self._pod(seen.deployment)
         version, on_cpu = await self._ask(pod)
+        self._version = version or hardware.version_of(container.image)
         notes = list(seen.notes)
         gpu = None
         if container.gpu_count and not on_cpu:
             gpu, note = await hardware.gpu_of(self._client, seen.deployment, pod.node if pod else "")
             notes += [note] if note else []
-        model = str(fixed.get("model") or hardware.positional_model(container.argv) or "")
+        model = str(self._settings.get("model") or hardware.positional_model(container.argv) or "")
         if not model:
             notes.append("the model is not named on the command line; name it in the study")
         return TargetInfo(
             name=f"{self._namespace}/{self._name}",
             engine=self._engine.name,
-            version=version or hardware.version_of(container.image),
+            version=self._version,
             model=model,
             model_shape=hardware.model_of(model),
             gpu=gpu,
             gpu_count=container.gpu_count,
             baseline=self._baseline,
             image=container.image,
-            fixed=fixed,
+            fixed=self._settings,
             on_cpu=on_cpu or not container.gpu_count,
             notes=tuple(notes),
         )
@@ -179,6 +183,16 @@ class KubernetesTarget:
         await restore(self._client, self._namespace, self._name)
         self._written, self._ready = None, None
 
+    async def serves_again(self, deadline_s: float) -> bool:
+        """See Target.serves_again: by the Deployment's own word, since its readinessProbe is the user's."""
+        limit = self.now() + deadline_s
+        while self.now() < limit:
+            live = await self._client.get(DEPLOYMENTS, self._namespace, self._name)
+            if replicas.complete(live):
+                return True
+            await asyncio.sleep(_AGAIN_S)
+        return False
+
     async def release(self) -> None:
         """See Target.release."""
         lease, self._lease = self._lease, None
@@ -229,7 +243,7 @@ class KubernetesTarget:
             original,
             name,
             self._engine.syntax(None),
-            self._engine.spell(candidate, self._baseline),
+            self._engine.spell(candidate, self._baseline, fixed=self._settings, version=self._version),
             deadline_s=deadline_s,
             mark=mark,
             recreate=mark is not None or changes.deadlocks(original, name),

@@ -26,6 +26,17 @@ def owned_by(item: Object, owner: Object) -> bool:
     return any(r.get("controller") and r["uid"] == owner["metadata"]["uid"] for r in references)
 
 
+def complete(deployment: Object) -> bool:
+    """Whether all that was asked of a Deployment has come true and is available, as `kubectl rollout status` has it."""
+    status, wanted = deployment.get("status") or {}, deployment["spec"].get("replicas", 1)
+    return bool(
+        status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
+        and status.get("updatedReplicas", 0) == wanted
+        and status.get("replicas", 0) == wanted
+        and status.get("availableReplicas", 0) == wanted
+    )
+
+
 async def replicasets(client: Client, deployment: Object) -> list[Object]:
     """All ReplicaSets of a Deployment."""
     labels = deployment["spec"]["selector"].get("matchLabels") or {}
