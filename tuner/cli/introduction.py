@@ -53,7 +53,7 @@ def ask(spec: StudySpec, preview: Preview) -> None:
     starts, name = preview.budget.starts, preview.info.name
     longest = timedelta(seconds=starts * (spec.rollout_deadline_s + Limits().total_s))
     latest = preview.budget.until or datetime.now(UTC) + longest
-    takes = f"about {units.duration(preview.expected_s)}; at the latest over by {latest.astimezone():%Y-%m-%d %H:%M}"
+    takes = f"about {units.roughly(preview.expected_s)}; at the latest over by {latest.astimezone():%Y-%m-%d %H:%M}"
     say(f"{name} will be restarted up to {starts} times with other settings and loaded with test traffic.")
     say("While an engine starts it serves nobody, and while it is under test its users would wait.")
     say(f"Expected: {takes}.")

@@ -27,6 +27,11 @@ def duration(value: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def roughly(value: float) -> str:
+    """A time span that is a guess: 40 s, 30 min, 2 h 10 min."""
+    return duration(value) if value < 60 or value >= 3600 else f"{round(value / 60)} min"
+
+
 def number(value: float) -> str:
     """Four significant digits, thousands apart, never an exponent: 1,037 and 12.13."""
     digits = max(0, 3 - math.floor(math.log10(abs(value)))) if value else 0

@@ -23,7 +23,7 @@ async def load(kubeconfig: str | None, context: str | None) -> tuple[ApiClient, 
     from kubernetes.aio import config
     from kubernetes.aio.client.api_client import ApiClient
     from kubernetes.aio.client.configuration import Configuration
-    from yaml import YAMLError
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     files = kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
     configuration = Configuration()

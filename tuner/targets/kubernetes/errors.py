@@ -53,6 +53,10 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     409: Conflict,
     422: Invalid,
 }
+_ADVICE = {
+    401: " (the kubeconfig's credentials are not accepted, or not any more)",
+    403: " (manifests/rbac.yaml grants what tuner needs)",
+}
 
 
 def from_answer(status: int, body: bytes, what: str) -> ApiError:
@@ -65,4 +69,4 @@ def from_answer(status: int, body: bytes, what: str) -> ApiError:
     if isinstance(parsed, dict):
         reason, message = str(parsed.get("reason", "")), str(parsed.get("message", message))
     kind = _BY_STATUS.get(status, ApiError)
-    return kind(status, f"{what}: {message or f'HTTP {status}'}", reason)
+    return kind(status, f"{what}: {message or f'HTTP {status}'}{_ADVICE.get(status, '')}", reason)
