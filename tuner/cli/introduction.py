@@ -11,7 +11,6 @@ from tuner.cli import units
 from tuner.cli.output import print_facts, say
 from tuner.core.errors import InvalidInput, TunerError
 from tuner.core.target import TargetInfo
-from tuner.probe import Limits
 from tuner.search import Space
 from tuner.study.session import Preview
 from tuner.study.spec import StudySpec
@@ -51,7 +50,7 @@ def _left_out(space: Space) -> list[tuple[str, list[str]]]:
 def ask(spec: StudySpec, preview: Preview) -> None:
     """Ask before a live target is changed. Raises InvalidInput where nobody can answer, TunerError after a no."""
     starts, name = preview.budget.starts, preview.info.name
-    longest = timedelta(seconds=starts * (spec.rollout_deadline_s + Limits().total_s))
+    longest = timedelta(seconds=starts * (spec.rollout_deadline_s + spec.budget.probe))
     latest = preview.budget.until or datetime.now(UTC) + longest
     takes = f"about {units.roughly(preview.expected_s)}; at the latest over by {latest.astimezone():%Y-%m-%d %H:%M}"
     say(f"{name} will be restarted up to {starts} times with other settings and loaded with test traffic.")

@@ -56,6 +56,7 @@ def start(
     gpu_minutes: study_options.GpuMinutes = None,
     pairs: study_options.Pairs = None,
     smallest_gain: study_options.SmallestGain = None,
+    probe: study_options.Probe = None,
     until: study_options.Until = None,
     rollout_deadline: study_options.RolloutDeadline = None,
     seed: study_options.Seed = None,

@@ -58,6 +58,7 @@ Starts = Annotated[str | None, _option(_SEARCH, "NUMBER", "Most engine starts. [
 GpuMinutes = Annotated[str | None, _option(_SEARCH, "MINUTES", "Most GPU-minutes. [default: no limit]")]
 Pairs = Annotated[str | None, _option(_SEARCH, "NUMBER", "Most pairs of starts that confirm the winner. [default: 4]")]
 SmallestGain = Annotated[str | None, _option(_SEARCH, "SHARE", "The least gain that matters. [default: 5%]")]
+Probe = Annotated[str | None, _option(_SEARCH, "DURATION", "Most time under load per start. [default: 30min]")]
 Until = Annotated[str | None, _option(_SEARCH, "WHEN", "When all must be over: 2h30m, or a time. [default: no limit]")]
 RolloutDeadline = Annotated[str | None, _option(_SEARCH, "DURATION", "Longest time for one start. [default: 20min]")]
 Seed = Annotated[str | None, _option(_SEARCH, "NUMBER", "Seed of all that is drawn. [default: 0]")]

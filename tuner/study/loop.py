@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -51,6 +51,7 @@ class Aim:
     smallest_gain: float  # relative: a gain below this does not matter
     restart_cv: float  # relative noise between starts of one configuration
     rollout_deadline_s: float
+    limits: Limits
 
 
 @dataclass
@@ -186,7 +187,9 @@ class TrialLoop:
             start_rate=rate,
             full=trial.kind is not TrialKind.SEARCH,
             restart_cv=self.aim.restart_cv,
-            limits=Limits(left_s=None if left is None else lambda: (left - self.clock()).total_seconds()),
+            limits=replace(
+                self.aim.limits, left_s=None if left is None else lambda: (left - self.clock()).total_seconds()
+            ),
             on_level=lambda level: self._keep_level(trial, level),
             on_warm=lambda: self._enter(trial, Phase.PROBING),
         )

@@ -218,6 +218,7 @@ class Session:
             smallest_gain=self.spec.budget.smallest_gain,
             restart_cv=self.spec.budget.restart_cv,
             rollout_deadline_s=self.spec.rollout_deadline_s,
+            limits=self.spec.core_limits(),
         )
 
     def _budget(self) -> Budget:
@@ -226,7 +227,7 @@ class Session:
 
     def _expected_s(self, info: TargetInfo) -> float:
         start = 60.0 if info.on_cpu else 180.0
-        return self.spec.budget.starts * (start + 240.0)
+        return self.spec.budget.starts * (start + min(240.0, self.spec.budget.probe))
 
 
 def _dead(holder: str) -> bool:

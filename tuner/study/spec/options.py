@@ -38,6 +38,7 @@ OPTIONS: Mapping[str, FieldPath] = {
     "gpu-minutes": ("budget", "gpu_minutes"),
     "pairs": ("budget", "pairs"),
     "smallest-gain": ("budget", "smallest_gain"),
+    "probe": ("budget", "probe"),
     "until": ("until",),
     "seed": ("seed",),
     "storage": ("storage",),

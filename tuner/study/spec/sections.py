@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from tuner.core.knob import Candidate
 from tuner.core.slo import Slo, parse_slo
 from tuner.core.workload import Api, Count, Lengths, Objective, ObjectiveKind, Workload
+from tuner.probe.job import Limits
 from tuner.store.url import masked
 from tuner.study.spec import fields
 
@@ -121,6 +122,9 @@ class BudgetSpec(Section):
         default=0.035, gt=0, le=0.5, description="a share over 0% to 50%, e.g. 3.5% or 0.035"
     )
 
+    level: fields.Duration = Field(default=120.0, ge=5, le=3600, description="a time of 5s to 1h, e.g. 30s or 2min")
+    probe: fields.Duration = Field(default=1800.0, ge=20, le=86400, description="a time of 20s to 24h, e.g. 5min")
+
     @property
     def least_starts(self) -> int:
         """The baseline, one candidate, and the confirmation's share."""
@@ -180,6 +184,10 @@ class StudySpec(Section):
         """What is promised, as the judge takes it."""
         return tuple(parse_slo(text) for text in self._slo_texts)
 
+    def core_limits(self) -> Limits:
+        """How long one start may be under load, as the probe takes it."""
+        return Limits(level_s=self.budget.level, total_s=self.budget.probe)
+
     @property
     def _slo_texts(self) -> list[str]:
         if self.slos is not None:
@@ -233,6 +241,7 @@ class StudySpec(Section):
             "objective": self.objective.model_dump(mode="json"),
             "search": self.search.model_dump(mode="json"),
             "confirmation": [self.budget.pairs, self.budget.smallest_gain, self.budget.restart_cv],
+            "probe": [self.budget.level, self.budget.probe],
             "seed": self.seed,
         }
         return hashlib.sha256(json.dumps(matters, sort_keys=True).encode()).hexdigest()
