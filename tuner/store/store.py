@@ -143,6 +143,12 @@ class Store:
         """Keep what the study found (the outcome of the confirmation, ...)."""
         self._change_study(study_id, result=encode(result, "result"))
 
+    def finish(self, study_id: int, result: Mapping[str, Any], detail: str, now: datetime) -> StudyRecord:
+        """Keep what the study found and end it, both at once: a study without a result is never finished."""
+        kept = encode(result, "result")
+        self._change_study(study_id, result=kept, state=StudyState.FINISHED.value, detail=detail, updated=now)
+        return self.study_by_id(study_id)
+
     def _change_study(self, study_id: int, **values: Any) -> None:
         with self._database.writing() as connection:
             changed = connection.execute(update(studies).where(studies.c.id == study_id).values(values))

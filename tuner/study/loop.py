@@ -94,6 +94,9 @@ class TrialLoop:
         """Run trials until there is a reason to stop, and return the reason."""
         await self.resume()
         await self.measure_baseline()
+        if any(trial.kind is TrialKind.CONFIRM for trial in self.trials):
+            # What a confirmation has begun to confirm must stay the best of the search.
+            return "the search had ended before the study was stopped"
         while (reason := self.reason_to_stop()) is None:
             suggestion = await asyncio.to_thread(self.sampler.suggest)
             if suggestion is None:

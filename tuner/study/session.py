@@ -21,7 +21,7 @@ from tuner.study.loop import Aim, TrialLoop
 from tuner.study.place import Place
 from tuner.study.progress import Note, Observer
 from tuner.study.searching import Searching, searching
-from tuner.study.signals import interruptible
+from tuner.study.signals import interruptible, undisturbed
 from tuner.study.spec import StudySpec
 from tuner.targets.target import Running, Target
 
@@ -126,18 +126,20 @@ class Session:
         renewing = asyncio.create_task(self._renew(study, working))
         try:
             await self.target.acquire(str(study.info["holder"]))
-            ended = False
             try:
-                ending = await self._work(study, preview, observe)
-                ended = True
-                return ending
+                confirmation, stopped_because, result = await self._work(study, preview, observe)
             except BaseException as error:
                 state = StudyState.STOPPED
                 await asyncio.to_thread(self.store.set_state, study.id, state, _why(error), datetime.now(UTC))
                 raise
             finally:
-                await self._put_back(observe, wait=ended)
+                await undisturbed(self._put_back(observe))
+            # Only now: a study that is killed before goes on, which puts the target back and gives the same answer.
+            study = await asyncio.to_thread(self.store.finish, study.id, result, str(confirmation), datetime.now(UTC))
+            await self._see_it_serve(observe)
+            return Ending(study, confirmation, stopped_because)
         finally:
+            await undisturbed(self.target.release())
             renewing.cancel()
             await asyncio.to_thread(self.store.release, study.id, self.holder)
 
@@ -149,21 +151,28 @@ class Session:
                 working.cancel("somebody else has taken the study over")
                 return
 
-    async def _put_back(self, observe: Observer, *, wait: bool) -> None:
-        """Restore and release; after a study that came to its end also wait until the engine serves again."""
+    async def _put_back(self, observe: Observer) -> None:
         try:
             await self.target.restore()
-            observe(Note("the target is as it was found"))
-            if wait and not await self.target.serves_again(self.spec.rollout_deadline_s):
-                observe(Note(f"its engine does not serve again after {self.spec.rollout_deadline_s:.0f} s: look at it"))
         except TunerError as error:
             raise NotRestored(f"the target could not be put back: {error}") from error
-        finally:
-            await self.target.release()
+        observe(Note("the target is as it was found"))
+
+    async def _see_it_serve(self, observe: Observer) -> None:
+        """Wait until the engine that was found serves again; the study has ended well whether or not it does."""
+        limit_s = self.spec.rollout_deadline_s
+        try:
+            if not await self.target.serves_again(limit_s):
+                observe(Note(f"its engine does not serve again after {limit_s:.0f} s: look at it"))
+        except TunerError as error:
+            observe(Note(f"whether its engine serves again could not be seen: {error}"))
 
     # --- the work ---------------------------------------------------------------------------------------------------
 
-    async def _work(self, study: StudyRecord, preview: Preview, observe: Observer) -> Ending:
+    async def _work(
+        self, study: StudyRecord, preview: Preview, observe: Observer
+    ) -> tuple[Confirmation, str, dict[str, object]]:
+        """Search and confirm: the answer, why the search ended, and what is kept of both."""
         search = await asyncio.to_thread(self._searching, study, preview)
         loop = TrialLoop(
             study_id=study.id,
@@ -184,11 +193,9 @@ class Session:
         observe(Note(f"the search ends: {reason}"))
         await self._state(study, StudyState.CONFIRMING, reason)
         confirmation = await confirm(loop)
-        result = {**confirmation.to_dict(), "stopped_because": reason, "ineffective": loop.ineffective}
-        await asyncio.to_thread(self.store.set_result, study.id, result)
         await asyncio.to_thread(search.keep)
-        await self._state(study, StudyState.FINISHED, str(confirmation))
-        return Ending(await asyncio.to_thread(self.store.study_by_id, study.id), confirmation, reason)
+        result = {**confirmation.to_dict(), "stopped_because": reason, "ineffective": loop.ineffective}
+        return confirmation, reason, result
 
     def _searching(self, study: StudyRecord, preview: Preview) -> Searching:
         return searching(self.spec, preview.space, preview.info, preview.aim, self.store, study.id, study.name)

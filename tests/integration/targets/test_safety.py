@@ -59,6 +59,7 @@ async def test_restore_needs_nothing_but_the_annotation(bench: Bench, target: Ku
     assert report.found
     assert report.study == STUDY
     assert bench.picture() == before
+    assert not bench.server.all("leases")
     again = await restore_deployment(client, "ns", "llm")
     assert not again.found
     assert bench.picture() == before
@@ -277,6 +278,20 @@ async def test_the_same_study_takes_over_at_once_and_the_earlier_process_stops(
         await first.restore()
     await start(second, candidate())
     assert "--max-num-seqs=32" in bench.args
+
+
+async def test_a_study_that_is_restored_from_outside_stops_and_has_nothing_left_to_restore(
+    bench: Bench, make_target: Callable[..., Any], client: Client
+) -> None:
+    running = await make_target(lease_s=1)
+    before = bench.picture()
+    await start(running, candidate())
+    await restore_deployment(client, "ns", "llm")
+    await asyncio.wait_for(running.lost.wait(), 3)
+    with pytest.raises(Refused, match="was removed"):
+        await start(running, candidate(seqs=64))
+    await running.restore()
+    assert bench.picture() == before
 
 
 async def test_an_outage_longer_than_the_lease_does_not_lose_it(bench: Bench, make_target: Callable[..., Any]) -> None:

@@ -85,6 +85,16 @@ def test_state_and_result_are_kept(store: Store) -> None:
     )  # fmt: skip
 
 
+def test_a_finished_study_has_its_result(store: Store) -> None:
+    study = make_study(store)
+    store.set_result(study.id, {"so far": 1})
+    ended = store.finish(study.id, {"gain": 0.12}, "better by 12 %", LATER)
+    assert ended == store.study("a")
+    assert (ended.state, ended.detail, ended.result, ended.updated) == (
+        StudyState.FINISHED, "better by 12 %", {"gain": 0.12}, LATER,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("state", list(StudyState))
 def test_the_latest_unfinished_study_of_target_and_fingerprint_goes_on(store: Store, state: StudyState) -> None:
     first = make_study(store, "first")

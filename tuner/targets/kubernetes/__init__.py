@@ -2,7 +2,7 @@
 
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.restore import RestoreReport
-from tuner.targets.kubernetes.restore import restore as restore_deployment
+from tuner.targets.kubernetes.restore import restore_leftover as restore_deployment
 
 connect = Client.connect
 

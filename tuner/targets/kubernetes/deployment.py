@@ -153,10 +153,10 @@ class KubernetesTarget:
         try:
             self._written = await self._write(candidate, deadline_s, mark=None)
             running = await self._follow(self._written, candidate, began, deadline_s, progress)
+            await settle(self._client, self._namespace, self._name, (fields.ARGS, fields.COMMAND, fields.GPUS))
         except BaseException:
             await self.restore()
             raise
-        await settle(self._client, self._namespace, self._name, (fields.ARGS, fields.COMMAND, fields.GPUS))
         self._written = None
         return running
 
@@ -178,7 +178,7 @@ class KubernetesTarget:
 
     async def restore(self) -> None:
         """See Target.restore."""
-        if self._lease is not None and self._lease.lost.is_set():
+        if self._lease is not None and self._lease.taken_by:
             raise Refused(f"{self._lease.reason}; whoever holds it now restores {self._name}")
         await restore(self._client, self._namespace, self._name)
         self._written, self._ready = None, None

@@ -28,6 +28,24 @@ def lease_name(deployment: str) -> str:
     return name if len(name) <= 253 else f"{name[:236]}-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
+async def forget(client: Client, namespace: str, deployment: str, holder: str) -> None:
+    """Remove the Lease of a holder that is given up on; a process of it that still runs stops. Never raises."""
+    await _remove(
+        client, namespace, lease_name(deployment), lambda found: found["spec"].get("holderIdentity") == holder
+    )
+
+
+async def _remove(client: Client, namespace: str, name: str, ours: Callable[[Object], bool]) -> None:
+    with contextlib.suppress(ApiError):
+        for _ in range(_TRIES):
+            found = await client.find(LEASES, namespace, name)
+            if found is None or not ours(found):
+                return
+            with contextlib.suppress(Conflict):
+                await client.delete(LEASES, namespace, name, found["metadata"]["resourceVersion"])
+                return
+
+
 class Lease:
     """The right on one Deployment for `holder` (a study's id), kept by one process (`process`, unique).
 
@@ -51,9 +69,10 @@ class Lease:
         self._duration_s, self._now = duration_s, now
         self._renewed = float("-inf")
         self._task: asyncio.Task[None] | None = None
-        #: Set when the right is lost; `reason` says how.
+        #: Set when the right is lost; `reason` says how, `taken_by` who has it now (empty: nobody).
         self.lost = asyncio.Event()
         self.reason = ""
+        self.taken_by = ""
 
     @property
     def held(self) -> bool:
@@ -98,10 +117,7 @@ class Lease:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        with contextlib.suppress(ApiError):
-            found = await self._client.find(LEASES, self._namespace, self._name)
-            if found is not None and self._is_ours(found):
-                await self._client.delete(LEASES, self._namespace, self._name, found["metadata"]["resourceVersion"])
+        await _remove(self._client, self._namespace, self._name, self._is_ours)
         self._renewed = float("-inf")
 
     async def _keep(self) -> None:
@@ -115,8 +131,9 @@ class Lease:
         began = time.monotonic()
         found = await self._client.find(LEASES, self._namespace, self._name)
         if found is None or not self._is_ours(found):
-            holder = "nobody" if found is None else found["spec"].get("holderIdentity")
-            self.reason = f"the lease on {self._deployment} was taken over by {holder}; this process stopped"
+            self.taken_by = "" if found is None else found["spec"].get("holderIdentity") or ""
+            how = f"was taken over by {self.taken_by}" if self.taken_by else "was removed"
+            self.reason = f"the lease on {self._deployment} {how}; this process stopped"
             self.lost.set()
             return
         with contextlib.suppress(Conflict):

@@ -20,6 +20,7 @@ from tuner.targets.kubernetes import fields, guarded, ownership, replicas
 from tuner.targets.kubernetes.client import MERGE, Client
 from tuner.targets.kubernetes.errors import NotFound
 from tuner.targets.kubernetes.fields import Fields, Object
+from tuner.targets.kubernetes.lease import forget
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
 from tuner.targets.kubernetes.snapshot import Snapshot, stored
 
@@ -88,6 +89,22 @@ async def restore(
         kept=foreign if keep and not force else (),
         notes=notes,
     )
+
+
+async def restore_leftover(
+    client: Client,
+    namespace: str,
+    name: str,
+    *,
+    force: bool = False,
+    keep: bool = False,
+    patience_s: float = _PATIENCE_S,
+) -> RestoreReport:
+    """Restore what a study left whose process is gone, and remove its Lease; a process of it that still runs stops."""
+    report = await restore(client, namespace, name, force=force, keep=keep, patience_s=patience_s)
+    if report.study is not None:
+        await forget(client, namespace, name, report.study)
+    return report
 
 
 async def settle(client: Client, namespace: str, name: str, kept: Collection[str]) -> None:
