@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -47,6 +48,8 @@ def doctor(
 
     Exit code 1 where something keeps an engine from starting or from being tuned.
     """
+    if assume_version is not None and not re.fullmatch(r"v?\d+(\.\d+)+\S*", assume_version):
+        raise InvalidInput(f"--assume-version: {assume_version!r} is not a version; write one like 0.12.0")
     if file is not None:
         if namespace or deployment:
             raise InvalidInput("--file: a file and a cluster are two questions; give one of them")

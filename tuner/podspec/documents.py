@@ -11,12 +11,15 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node
 
 from tuner.podspec.shapes import Shape, Unsupported
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7})(\s|$)", re.MULTILINE)
 # Kubernetes' own parser takes a tab at the end of a line, ours does not.
 _TRAILING_TAB = re.compile(r"[ \t]*\t[ \t]*$", re.MULTILINE)
+# Far above any manifest; a few aliases of aliases would otherwise unfold into gigabytes.
+_MOST_NODES = 1_000_000
 _TEMPLATE = re.compile(r"\{\{.*?\}\}")
 
 
@@ -77,7 +80,24 @@ def _leading(text: str) -> int:
 def _parse(text: str, duplicates: bool) -> Any:
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_duplicate_keys = duplicates
-    return yaml.load(io.StringIO(_TRAILING_TAB.sub("", text)))
+    text = _TRAILING_TAB.sub("", text)
+    try:
+        root = YAML(typ="safe", pure=True).compose(text)
+        if root is not None and _unfolded(root, {}) > _MOST_NODES:
+            raise MarkedYAMLError(problem="its aliases unfold into too much", problem_mark=root.start_mark)
+        return yaml.load(io.StringIO(text))
+    except RecursionError:
+        raise MarkedYAMLError(problem="it is nested too deeply") from None
+
+
+def _unfolded(node: Node, sizes: dict[int, int]) -> int:
+    """How many nodes a document has where every alias stands for a copy."""
+    if id(node) not in sizes:
+        sizes[id(node)] = 1  # an alias to what it is part of
+        children = [one for pair in node.value for one in pair] if isinstance(node, MappingNode) else node.value
+        parts = children if isinstance(node, CollectionNode) else ()
+        sizes[id(node)] = 1 + sum(_unfolded(part, sizes) for part in parts)
+    return sizes[id(node)]
 
 
 def _diagnose(text: str, error: Exception, line: int) -> tuple[Unsupported, int]:

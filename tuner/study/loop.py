@@ -347,7 +347,7 @@ class TrialLoop:
             self._infrastructure_failures = 0 if not outcome.screened else self._infrastructure_failures
             return
         self._infrastructure_failures += 1
-        self.observe(Note(f"{failure.cause}: {failure.message}; this does not count against the candidate"))
+        self.observe(Note("that does not count against the candidate"))
         if self._infrastructure_failures >= _INFRASTRUCTURE_FAILURES or self.baseline_is_missing:
             raise TunerError(f"stopped: {failure.cause}: {failure.message}")
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from tuner.core.errors import NotRestored, Refused, TunerError
 from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
+from tuner.probe.prompts import read_prompts
 from tuner.search import Space, load_space
 from tuner.store import Store, StudyRecord, StudyState
 from tuner.study.budget import Budget, Ledger
@@ -74,6 +75,8 @@ class Session:
 
     async def look(self) -> Preview:
         """Look at the target; nothing is changed. Raises InvalidInput or Refused with the reasons."""
+        if self.spec.workload.prompts_file is not None:
+            await asyncio.to_thread(read_prompts, self.spec.workload.prompts_file)  # rather than after the first start
         info = await self.target.inspect()
         space = load_space(
             self.spec.engine,

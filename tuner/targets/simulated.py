@@ -132,10 +132,9 @@ class SimulatedTarget:
             if memory.refusal is not None:
                 raise TrialFailed(memory.refusal)
         except TrialFailed as error:
-            raise InvalidInput(
-                f"baseline: {self._baseline} with {Candidate.of(self._fixed)} does not start on {self._gpu_count} x "
-                f"{self._gpu.name}: {error.failure.message}"
-            ) from error
+            runs = Candidate.of({**self._fixed, **self._baseline})
+            on = f"{self._gpu_count} x {self._gpu.name}"
+            raise InvalidInput(f"baseline: {runs} does not start on {on}: {error.failure.message}") from error
 
     def _make_driver(self, settings: Settings, memory: MemoryPlan) -> SimulatedDriver:
         start = self._starts

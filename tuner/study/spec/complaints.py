@@ -51,7 +51,9 @@ def place(path: FieldPath, sources: Mapping[FieldPath, str]) -> str:
 def complaint(path: FieldPath, text: str, sources: Mapping[FieldPath, str]) -> str:
     """One line for people: `studies/demo.yaml:12: budget.starts: 3 is too few; ...`."""
     where = place(path, sources)
-    return ": ".join(part for part in (where, dotted(path), text) if part)
+    field = dotted(path)
+    said = where == f"--{field.replace('_', '-')}"
+    return ": ".join(part for part in (where, "" if said else field, text) if part)
 
 
 def explain(error: ErrorDetails, model: type[BaseModel], data: Mapping[str, Any]) -> tuple[FieldPath, str]:

@@ -256,7 +256,7 @@ budget:
         r"study.yaml:6: objektive: unknown field; did you mean objective\?",
         r"study.yaml:7: workload.prefix_groups: 4 has no meaning without workload.shared_prefix",
         r"study.yaml:10: budget.pairs: true is not a whole number; allowed: a whole number from 2 to 100",
-        r"--seed: seed: 'x' is not a whole number; allowed: a whole number from 0 to 4294967295",
+        r"--seed: 'x' is not a whole number; allowed: a whole number from 0 to 4294967295",
     ):
         assert any(re.match(expected, problem) for problem in problems), (expected, problems)
     assert len(problems) == 8
@@ -392,7 +392,7 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
         ({"namespace": "Prod"}, "--namespace: target.kubernetes.namespace: 'Prod' can't be used; allowed: a namespace"),
         ({"namespace": "a", "endpoint": "10.0.0.5:80"}, "--endpoint: target.kubernetes.endpoint: '10.0.0.5:80' can't"),
         ({"namespace": "a", "endpoint": "http://u:s3cret@h"}, "names a user or password"),
-        ({"namespace": "a", "gpu": "A100"}, "--gpu: gpu: 'A100' comes with 40 and with 80 GB"),
+        ({"namespace": "a", "gpu": "A100"}, "--gpu: 'A100' comes with 40 and with 80 GB"),
         ({"namespace": "a", "rate": "nan"}, "--rate: objective.rate: 'nan' is not a number"),
         ({"namespace": "a", "rate": ".nan"}, "--rate: is not a finite number"),
         ({"namespace": "a", "rate": float("nan")}, "--rate: objective.rate: nan is not a finite number"),
