@@ -60,7 +60,10 @@ def size_of(load: Load, slos: Sequence[Slo], limits: Limits, e2e_s: float) -> Si
         within = int(load.rate * limits.level_s)
         count = max(least, min(wanted, limits.level_requests, within))
         warmup = _clamp(math.ceil(load.rate * e2e_s), _LEAST_WARMUP, _MOST_WARMUP)
-        return Size(warmup, count, timeout_s, (warmup + count) / load.rate + max(2 * latency, 5.0), least)
+        # Arrivals are Poisson; all that were sent may end or time out, because one that is cut off says nothing, and
+        # the cohort without the slow ones is far smaller.
+        sending_s = (warmup + count + 3 * math.sqrt(warmup + count)) / load.rate
+        return Size(warmup, count, timeout_s, sending_s + timeout_s, least)
     assert load.concurrency is not None
     count = max(least, min(max(wanted, 10 * load.concurrency), limits.level_requests))
     warmup = max(_LEAST_WARMUP, load.concurrency)

@@ -104,6 +104,16 @@ def test_clumps_show_in_latencies_before_anything_exceeds() -> None:
     assert answer("ttft p95 <= 500ms", ttfts(near)).answer is Answer.UNCERTAIN
 
 
+def test_clumps_are_no_matter_while_the_bound_is_out_of_reach() -> None:
+    rng = np.random.default_rng(5)
+    batch = np.repeat(rng.normal(0.012, 0.001, size=20), 20)  # times per output token, alike for a whole batch
+    growing = np.linspace(0.13, 0.14, 400)
+
+    assert clumping(batch, 0.015) > 5
+    assert clumping(batch, 0.03) == 1
+    assert clumping(growing, 0.3) > 5
+
+
 def test_a_level_that_can_not_pass_any_more_is_hopeless() -> None:
     stage = Stage(0.0, 0.003, 0.025, growth=4.0)
     bad = ttfts([0.6 if i % 5 == 0 else 0.1 for i in range(100)])
