@@ -1,4 +1,4 @@
-"""kill -9 before and after every kind of call and commit: nothing stays changed, no trial is lost, none is run twice."""
+"""kill -9 before and after every kind of call and commit: nothing stays changed, no trial is lost, none runs twice."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import typer
 
 from tuner.cli import options
 from tuner.cli.output import console
+from tuner.core.errors import InvalidInput
 from tuner.targets.kubernetes import connect, restore_deployment
 
 
@@ -22,14 +23,20 @@ def restore(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
     force: bool = typer.Option(False, "--force", help="Also overwrite what somebody else changed in the same fields."),
+    keep: bool = typer.Option(False, "--keep", help="Leave what somebody else changed, and put back the rest."),
 ) -> None:
     """Put a Deployment back as a study found it, from its annotation alone (after a kill -9, from any machine)."""
-    console.print(asyncio.run(_restore(namespace, name, context, kubeconfig, force)), highlight=False)
+    if force and keep:
+        raise InvalidInput("--force and --keep: they say the opposite of each other; give one of them")
+    console.print(asyncio.run(_restore(namespace, name, context, kubeconfig, force, keep)), highlight=False)
 
 
-async def _restore(namespace: str | None, name: str, context: str | None, kubeconfig: object, force: bool) -> str:
+async def _restore(
+    namespace: str | None, name: str, context: str | None, kubeconfig: object, force: bool, keep: bool
+) -> str:
     client = await connect(str(kubeconfig) if kubeconfig else None, context)
     try:
-        return str(await restore_deployment(client, namespace or client.namespace, name, force=force))
+        where = namespace or client.namespace
+        return str(await restore_deployment(client, where, name, force=force, keep=keep))
     finally:
         await client.close()

@@ -62,7 +62,13 @@ class Tuner:
     kubeconfig: Path
     folder: Path
 
-    def start(self, *arguments: str, kill: Point | None = None, points: Path | None = None) -> subprocess.Popen[str]:
+    def start(
+        self,
+        *arguments: str,
+        kill: Point | None = None,
+        by: signal.Signals = signal.SIGKILL,
+        points: Path | None = None,
+    ) -> subprocess.Popen[str]:
         """Start the command in a session of its own, so that nothing of it outlives a test."""
         environment = {
             **os.environ,
@@ -75,7 +81,7 @@ class Tuner:
             "XDG_STATE_HOME": str(self.folder / "state"),
         }
         if kill:
-            environment["TUNER_E2E_KILL"] = str(kill)
+            environment |= {"TUNER_E2E_KILL": str(kill), "TUNER_E2E_SIGNAL": by.name}
         if points:
             environment["TUNER_E2E_POINTS"] = str(points)
         return subprocess.Popen(
@@ -93,12 +99,13 @@ class Tuner:
         self,
         *arguments: str,
         kill: Point | None = None,
+        by: signal.Signals = signal.SIGKILL,
         timeout_s: float = 120,
         meanwhile: Callable[[subprocess.Popen[str]], None] | None = None,
     ) -> Ran:
-        """Run the command to its end. `meanwhile` runs beside it (to send a signal, to change something)."""
+        """Run the command to its end; at `kill` it gets the signal `by`. `meanwhile` runs beside it."""
         with tempfile.NamedTemporaryFile(prefix="points-", dir=self.folder, mode="r") as points:
-            process = self.start(*arguments, kill=kill, points=Path(points.name))
+            process = self.start(*arguments, kill=kill, by=by, points=Path(points.name))
             try:
                 if meanwhile:
                     meanwhile(process)

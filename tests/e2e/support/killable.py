@@ -14,7 +14,8 @@ A point is a call of the Kubernetes API or a commit to the database, "before" it
     commit optuna trials, ...                          Optuna's own, by the tables it wrote
 
 tuner knows nothing of it: what is wrapped is the HTTP client's request, the store's methods and SQLAlchemy's commit.
-TUNER_E2E_KILL="after PATCH deployments start 2" dies there by SIGKILL; TUNER_E2E_POINTS=FILE writes every passage down.
+TUNER_E2E_KILL="after PATCH deployments start 2" dies there by SIGKILL (another signal: TUNER_E2E_SIGNAL=SIGINT; SIGSTOP
+makes a pause). TUNER_E2E_POINTS=FILE writes every passage down.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ _ORIGINAL = "tuner.dev/original"
 class Wire:
     """Counts passages, writes them down, and kills at the one that was asked for."""
 
-    def __init__(self, kill: str | None, points: str | None) -> None:
-        self._kill = kill
+    def __init__(self, kill: str | None, by: signal.Signals, points: str | None) -> None:
+        self._kill, self._by = kill, by
         self._file = open(points, "a", buffering=1) if points else None  # noqa: SIM115, PTH123 - open until the end
         self._passed: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -58,7 +59,7 @@ class Wire:
             if self._file:
                 self._file.write(passage + "\n")
         if passage == self._kill:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._by)
 
 
 def api_call(method: str, url: str, params: Any, body: Any = None) -> str | None:
@@ -150,7 +151,8 @@ def name_methods(current: threading.local) -> None:
 
 def main() -> None:
     """Run tuner's command line with the wires in place."""
-    wire = Wire(os.environ.get("TUNER_E2E_KILL"), os.environ.get("TUNER_E2E_POINTS"))
+    by = signal.Signals[os.environ.get("TUNER_E2E_SIGNAL", "SIGKILL")]
+    wire = Wire(os.environ.get("TUNER_E2E_KILL"), by, os.environ.get("TUNER_E2E_POINTS"))
     wire_api(wire)
     wire_commits(wire)
     from tuner.cli.main import main as tuner
