@@ -75,7 +75,7 @@ def test_a_study_finds_confirms_and_exports_a_better_configuration(study: Path, 
     flags = run("export", "night", "--storage", url(tmp_path), "-o", "flags")
     assert flags.returncode == 0, flags.stderr
     for name in report["result"]["finalist"]:
-        assert f"--{name.replace('_', '-')}" in flags.stdout
+        assert name.replace("_", "-") in flags.stdout
 
     patch = run("export", "--storage", url(tmp_path), "-o", "strategic-merge")
     assert patch.returncode == 2
