@@ -1,15 +1,13 @@
 """Confirms a winner: fresh starts of finalist and baseline in random ABBA order, by a rule declared beforehand.
 
 Nothing of the search is used again: the best of many noisy trials looks better than it is. Repeats within one start do
-not reduce the noise between starts, so every value here has a start of its own.
+not reduce the noise between starts, so every value here has a start of its own. `gain` has
+the rule.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-import random
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,16 +15,13 @@ from typing import Any
 
 from tuner.core.knob import Candidate
 from tuner.core.request import Driver, GreedyOutput
-from tuner.probe.confidence import t_quantile
 from tuner.probe.output_check import MAX_TOKENS, PROMPTS, Agreement, compare
 from tuner.probe.soak import soak
 from tuner.store import TrialKind, TrialRecord
 from tuner.store.codec import decode, encode
+from tuner.study.gain import BLOCK, Block, Comparison, clearly_better, compare_blocks, estimate, hopeless, looks, order
 from tuner.study.loop import TrialLoop
 
-# O'Brien-Fleming, two looks, one-sided 5 %: reject at a look with share t of the pairs when z > 1.678 / sqrt(t)
-# (Jennison and Turnbull, Group Sequential Methods, table 2.3).
-_OBRIEN_FLEMING = 1.678
 _CONCURRENCY = 64  # for the soak, where the engine does not say how many requests it runs at once
 _KEPT = "confirming"  # under this name the study's result holds what was inspected so far
 
@@ -37,17 +32,6 @@ class Conclusion(StrEnum):
     BETTER = "better"
     MEETS = "meets the SLOs, the current configuration does not"
     NO_CHANGE = "no change"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Finalist against baseline: relative gain with its two-sided 95 % interval (shares: 0.1 is +10 %)."""
-
-    gain: float
-    low: float
-    high: float
-    baseline_values: tuple[float, ...]
-    finalist_values: tuple[float, ...]
 
 
 @dataclass
@@ -85,48 +69,6 @@ class Confirmation:
             "finalist_values": list(self.comparison.finalist_values) if self.comparison else [],
             "token_agreement": self.agreement.share if self.agreement else None,
         }
-
-
-def order(pairs: int, seed: int) -> str:
-    """The order of starts, one letter each: A the baseline, B the finalist; ABBA or BAAB at random."""
-    rng = random.Random(seed)
-    blocks = [rng.choice(("ABBA", "BAAB")) for _ in range(pairs // 2)]
-    return "".join(blocks) + (rng.choice(("AB", "BA")) if pairs % 2 else "")
-
-
-def looks(pairs: int) -> tuple[int, ...]:
-    """The pairs after which the data is looked at: half of them, and all."""
-    return tuple(sorted({(pairs + 1) // 2, pairs}))
-
-
-def compare_values(baseline: Sequence[float], finalist: Sequence[float]) -> Comparison:
-    """The relative gain by a pooled two-sample t-interval on logarithms (noise between starts is multiplicative).
-
-    Needs two values on each side.
-    """
-    a, b = [math.log(x) for x in baseline], [math.log(x) for x in finalist]
-    difference = statistics.fmean(b) - statistics.fmean(a)
-    half = t_quantile(0.975, len(a) + len(b) - 2) * _standard_error(a, b)
-    return Comparison(
-        gain=math.expm1(difference),
-        low=math.expm1(difference - half),
-        high=math.expm1(difference + half),
-        baseline_values=tuple(baseline),
-        finalist_values=tuple(finalist),
-    )
-
-
-def clear_at(baseline: Sequence[float], finalist: Sequence[float], share: float) -> bool:
-    """Whether the finalist is better beyond the boundary of a look at `share` of the pairs."""
-    a, b = [math.log(x) for x in baseline], [math.log(x) for x in finalist]
-    level = 1 - statistics.NormalDist().cdf(_OBRIEN_FLEMING / math.sqrt(share))
-    bound = t_quantile(1 - level, len(a) + len(b) - 2) * _standard_error(a, b)
-    return bool(statistics.fmean(b) - statistics.fmean(a) > bound)
-
-
-def _standard_error(a: Sequence[float], b: Sequence[float]) -> float:
-    squares = sum((x - statistics.fmean(a)) ** 2 for x in a) + sum((x - statistics.fmean(b)) ** 2 for x in b)
-    return math.sqrt(squares / (len(a) + len(b) - 2) * (1 / len(a) + 1 / len(b)))
 
 
 @dataclass
@@ -175,7 +117,9 @@ class Confirming:
         if trial is None:
             reason = f"{position + 1}: {'finalist' if side == 'B' else 'baseline'} on a fresh start"
             trial = await self.loop.begin(TrialKind.CONFIRM, candidate, reason, None)
-        trial = await self.loop.carry_out(trial, pair=position // 2, then=lambda driver: self._inspect(driver, side))
+        trial = await self.loop.carry_out(
+            trial, block=position // BLOCK, then=lambda driver: self._inspect(driver, side)
+        )
         return trial if trial.verdict is not None else await self._start(position, side)
 
     async def _inspect(self, driver: Driver, side: str) -> None:
@@ -201,21 +145,25 @@ class Confirming:
         return max(1, int(limit))
 
     def _look(self, trials: Sequence[TrialRecord], sequence: str, done: int, pairs: int) -> Confirmation | None:
-        baseline, finalist = _values(trials, sequence, "A"), _values(trials, sequence, "B")
-        last = done == pairs
         if (blemish := self._blemish()) is not None:
             return self._no_change(blemish)
-        if len(finalist) < 2:
-            return None if not last else self._no_change("a single pair shows nothing; allow at least two")
-        if len(baseline) < 2:
-            return self._meets(done) if not baseline or last else None
-        comparison = compare_values(baseline, finalist)
-        enough = comparison.gain > self.loop.aim.smallest_gain and comparison.low > 0
-        if enough and clear_at(baseline, finalist, done / pairs):
-            return self._conclude(Conclusion.BETTER, f"after {done} of at most {pairs} pairs", comparison)
-        if last:
-            return self._no_change(f"a gain over {self.loop.aim.smallest_gain:.0%} was not shown", comparison)
-        return self._no_change("half of the pairs show no gain", comparison) if comparison.gain <= 0 else None
+        blocks = _blocks(trials, sequence)
+        if not any(block.baseline for block in blocks):
+            return self._conclude(Conclusion.MEETS, f"{done} fresh starts of each", None)
+        return self._compare(blocks, done, pairs)
+
+    def _compare(self, blocks: Sequence[Block], done: int, pairs: int) -> Confirmation | None:
+        found, comparison, smallest = estimate(blocks), compare_blocks(blocks), self.loop.aim.smallest_gain
+        of_most = f"after {done} of at most {pairs} pairs"
+        if found is not None and clearly_better(found, done, pairs, smallest):
+            return self._conclude(Conclusion.BETTER, of_most, comparison)
+        if done == pairs and found is None:
+            return self._no_change("too few starts of the current configuration met the SLOs")
+        if done == pairs:
+            return self._no_change(f"a gain over {smallest:.0%} was not shown", comparison)
+        if found is not None and hopeless(found, smallest):
+            return self._no_change(f"{of_most} a gain over {smallest:.0%} is unlikely", comparison)
+        return None
 
     def _blemish(self) -> str | None:
         if self.inspected.soak_errors:
@@ -228,9 +176,6 @@ class Confirming:
     def _agreement(self) -> Agreement | None:
         outputs = self.inspected.outputs
         return compare(outputs["A"], outputs["B"]) if {"A", "B"} <= outputs.keys() else None
-
-    def _meets(self, done: int) -> Confirmation:
-        return self._conclude(Conclusion.MEETS, f"{done} fresh starts of each", None)
 
     def _no_change(self, reason: str, comparison: Comparison | None = None) -> Confirmation:
         return self._conclude(Conclusion.NO_CHANGE, reason, comparison)
@@ -265,10 +210,14 @@ def fewest_changes(candidate: Candidate, baseline: TrialRecord) -> Candidate:
     )
 
 
-def _values(trials: Sequence[TrialRecord], sequence: str, side: str) -> list[float]:
-    """Values of the feasible starts of one side. A baseline start that broke its SLOs is left out, in its favour."""
+def _blocks(trials: Sequence[TrialRecord], sequence: str) -> list[Block]:
+    """Values of the feasible starts, by block. A baseline start that broke its SLOs is left out, in its favour."""
     return [
-        trial.verdict.value
-        for trial, letter in zip(trials, sequence, strict=False)
-        if letter == side and trial.verdict is not None and trial.verdict.feasible and trial.verdict.value is not None
+        Block(_values(trials[i : i + BLOCK], sequence[i:], "A"), _values(trials[i : i + BLOCK], sequence[i:], "B"))
+        for i in range(0, len(trials), BLOCK)
     ]
+
+
+def _values(trials: Sequence[TrialRecord], sides: str, side: str) -> tuple[float, ...]:
+    verdicts = [t.verdict for t, letter in zip(trials, sides, strict=False) if letter == side]
+    return tuple(v.value for v in verdicts if v is not None and v.feasible and v.value is not None and v.value > 0)

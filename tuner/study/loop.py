@@ -106,13 +106,13 @@ class TrialLoop:
         return reason
 
     async def carry_out(
-        self, trial: TrialRecord, *, pair: int | None = None, then: Callable[[Driver], Awaitable[None]] | None = None
+        self, trial: TrialRecord, *, block: int | None = None, then: Callable[[Driver], Awaitable[None]] | None = None
     ) -> TrialRecord:
         """Screen, start, measure, judge, record and tell one trial.
 
-        `pair` is set in a confirmation: a full search for the value. `then` gets the engine while it still runs.
+        `block` is set in a confirmation: a full search for the value. `then` gets the engine while it still runs.
         """
-        outcome = await self._screen(trial) or await self._run(trial, pair, then)
+        outcome = await self._screen(trial) or await self._run(trial, block, then)
         trial = await self._record(trial, outcome)
         await self._tell(trial)
         self._watch_infrastructure(outcome)
@@ -127,12 +127,12 @@ class TrialLoop:
         return Outcome(failure=failure, screened=True) if failure else None
 
     async def _run(
-        self, trial: TrialRecord, pair: int | None, then: Callable[[Driver], Awaitable[None]] | None
+        self, trial: TrialRecord, block: int | None, then: Callable[[Driver], Awaitable[None]] | None
     ) -> Outcome:
         began = self.target.now()
         outcome = Outcome()
         try:
-            await self._measure(trial, outcome, pair, then)
+            await self._measure(trial, outcome, block, then)
         except TrialFailed as failed:
             outcome.failure = failed.failure
             if not failed.failure.cause.infrastructure:
@@ -143,7 +143,7 @@ class TrialLoop:
         return outcome
 
     async def _measure(
-        self, trial: TrialRecord, outcome: Outcome, pair: int | None, then: Callable[[Driver], Awaitable[None]] | None
+        self, trial: TrialRecord, outcome: Outcome, block: int | None, then: Callable[[Driver], Awaitable[None]] | None
     ) -> None:
         await self._enter(trial, Phase.STARTING)
         running = await self.target.apply(
@@ -154,7 +154,7 @@ class TrialLoop:
         await self._enter(trial, Phase.WARMING_UP)
         driver = running.driver or self.connect(running)
         try:
-            outcome.measurement = await measure(driver, self._job(trial, pair))
+            outcome.measurement = await measure(driver, self._job(trial, block))
             if then is not None:
                 await then(driver)
         except TrialFailed as failed:
@@ -175,7 +175,7 @@ class TrialLoop:
         if failure is None or not failure.cause.infrastructure:
             self.screen.learn(candidate, failure or facts)
 
-    def _job(self, trial: TrialRecord, pair: int | None) -> Job:
+    def _job(self, trial: TrialRecord, block: int | None) -> Job:
         rate = _rate(self.incumbent)
         left = self.ledger.budget.until
         return Job(
@@ -184,8 +184,8 @@ class TrialLoop:
             slos=self.aim.slos,
             # Every start gets prompts of its own, and gets the same ones again when it is repeated by a resume.
             seed=self.aim.seed * 1_000_003 + trial.number,
-            # All trials of the search meet the same bursts and lengths; each confirmation pair has its own.
-            pattern_seed=self.aim.seed + (0 if pair is None else 1 + pair),
+            # All trials of the search meet the same bursts and lengths; each block of a confirmation has its own.
+            pattern_seed=self.aim.seed + (0 if block is None else 1 + block),
             incumbent_rate=rate if trial.kind is TrialKind.SEARCH else None,
             start_rate=rate,
             full=trial.kind is not TrialKind.SEARCH,
