@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tuner.cli import options, units
 from tuner.cli.output import console
+from tuner.cli.question import ask
 from tuner.core.cause import TrialFailed
 from tuner.core.errors import InvalidInput, TunerError
 from tuner.engines import engine_named
@@ -71,8 +72,8 @@ async def _apply(
             console.print(f"{winner.deployment} runs these settings already", highlight=False)
             return
         _show(winner, diff)
-        if not yes and not _agreed():
-            raise TunerError("nothing was changed")
+        if not yes:
+            ask("Apply this? The engine restarts and serves nobody meanwhile.")
         holder = f"tuner-apply-{uuid.uuid4().hex[:12]}"
         running = await interruptible(live_apply.keep(target, winner.candidate, holder, deadline_s, _say), say=_say)
     except TrialFailed as failed:
@@ -93,12 +94,6 @@ def _show(winner: Winner, diff: str) -> None:
         style = "green" if line.startswith("+") else "red" if line.startswith("-") else ""
         console.print(Text(line, style=style), soft_wrap=True)
     console.print()
-
-
-def _agreed() -> bool:
-    if not os.isatty(0):
-        raise InvalidInput("nobody is here to answer; --yes says that this is what you want")
-    return typer.confirm("Apply this? The engine restarts and serves nobody meanwhile.")
 
 
 def _say(progress: str) -> None:

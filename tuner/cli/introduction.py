@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
-
-import typer
 
 from tuner.cli import units
 from tuner.cli.output import print_facts, say
-from tuner.core.errors import InvalidInput, TunerError
+from tuner.cli.question import ask
 from tuner.core.target import TargetInfo
 from tuner.search import Space
 from tuner.study.session import Preview
@@ -47,7 +44,7 @@ def _left_out(space: Space) -> list[tuple[str, list[str]]]:
     return list(knobs.items())
 
 
-def ask(spec: StudySpec, preview: Preview) -> None:
+def agree(spec: StudySpec, preview: Preview) -> None:
     """Ask before a live target is changed. Raises InvalidInput where nobody can answer, TunerError after a no."""
     starts, name = preview.budget.starts, preview.info.name
     longest = timedelta(seconds=starts * (spec.rollout_deadline_s + spec.budget.probe))
@@ -57,10 +54,7 @@ def ask(spec: StudySpec, preview: Preview) -> None:
     say("While an engine starts it serves nobody, and while it is under test its users would wait.")
     say(f"Expected: {takes}.")
     say("Then, or when you press Ctrl-C, everything is put back as it is now.")
-    if not os.isatty(0):
-        raise InvalidInput("nobody is here to answer; --yes says that this is what you want")
-    if not typer.confirm("Begin?"):
-        raise TunerError("nothing was changed")
+    ask("Begin?")
 
 
 def _hardware(info: TargetInfo) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -91,17 +93,27 @@ def _options(
 
 def main() -> None:
     """Run the command line; errors that the user can act on end it without a traceback."""
+    if sys.stdout is None:  # closed by the caller
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a log or a pipe should see a study's lines as they come
     try:
-        app()
+        try:
+            app(prog_name="tuner")
+        finally:
+            sys.stdout.flush()
     except TunerError as error:
         _complain(str(error) or type(error).__name__)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        # Nothing is written any more, not even what Python still holds: it would fail again on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _complain(f"{error.filename or 'output'}: {error.strerror or error}")
+        sys.exit(1)
 
 
 def _complain(text: str) -> None:
     for line in text.splitlines():
-        print(f"tuner: {line}", file=sys.stderr)
+        print(f"tuner: {line.strip()}", file=sys.stderr)

@@ -42,7 +42,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) ->
         last = column == columns[-1]
         table.add_column(column.upper(), overflow="fold", no_wrap=not (last and console.is_terminal))
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(_plain, row))
     _unlimited().print(table)
 
 
@@ -50,8 +50,13 @@ def print_facts(facts: Mapping[str, str | Text]) -> None:
     """Print names and values, aligned."""
     table = Table.grid(Column(no_wrap=True, style="bold"), Column(overflow="fold"), padding=(0, 2, 0, 0))
     for name, value in facts.items():
-        table.add_row(name, Text(value) if isinstance(value, str) else value)
+        table.add_row(_plain(name), _plain(value))
     _unlimited().print(table)
+
+
+def _plain(value: str | Text) -> Text:
+    """Brackets are no markup: engines write them into their messages."""
+    return Text(value) if isinstance(value, str) else value
 
 
 def say(text: str, style: str = "") -> None:

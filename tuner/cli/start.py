@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli import options, study_options
-from tuner.cli.introduction import ask, introduce
+from tuner.cli.introduction import agree, introduce
 from tuner.cli.live import LiveView
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import console, print_json, print_yaml
@@ -96,7 +96,7 @@ async def _run(spec: StudySpec, store: Store, new: bool, yes: bool, quiet: bool)
         if not quiet:
             introduce(spec, preview, place.resumes.name if place.resumes else None)
         if place.live and not yes:
-            ask(spec, preview)
+            agree(spec, preview)
     except BaseException:
         await place.target.release()
         raise

@@ -1,0 +1,29 @@
+"""One small study to look at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import Said, call
+
+SMALL = ("--simulated", "h100/llama-3.1-8b", "--objective", "throughput", "--concurrency", "8", "--prompt-tokens", "64")
+SMALL_BUDGET = ("--output-tokens", "16", "--starts", "6", "--pairs", "2", "--yes")
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Said]:
+    """The URL of a database in which lies one finished study called "small", and what was said while it ran."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('data')}/small.db"
+    said = call("start", *SMALL, *SMALL_BUDGET, "--name", "small", "--storage", url)
+    assert said.code == 0, said
+    return url, said
+
+
+@pytest.fixture
+def studied(small: tuple[str, Said], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder from which commands find that database."""
+    monkeypatch.setenv("TUNER_STORAGE", small[0])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
