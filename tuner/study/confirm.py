@@ -149,8 +149,15 @@ class Confirming:
             return self._no_change(blemish)
         blocks = _blocks(trials, sequence)
         if not any(block.baseline for block in blocks):
-            return self._conclude(Conclusion.MEETS, f"{done} fresh starts of each", None)
+            return self._without_baseline(trials, sequence, done)
         return self._compare(blocks, done, pairs)
+
+    def _without_baseline(self, trials: Sequence[TrialRecord], sequence: str, done: int) -> Confirmation:
+        """No start of the baseline has a value: because it broke its SLOs, or because nobody could tell in time."""
+        verdicts = [t.verdict for t, letter in zip(trials, sequence, strict=False) if letter == "A"]
+        if all(verdict is not None and verdict.certain for verdict in verdicts):
+            return self._conclude(Conclusion.MEETS, f"{done} fresh starts of each", None)
+        return self._no_change("whether the current configuration meets the SLOs was not certain in the time allowed")
 
     def _compare(self, blocks: Sequence[Block], done: int, pairs: int) -> Confirmation | None:
         found, comparison, smallest = estimate(blocks), compare_blocks(blocks), self.loop.aim.smallest_gain
@@ -168,7 +175,11 @@ class Confirming:
     def _blemish(self) -> str | None:
         if self.inspected.soak_errors:
             return f"the finalist failed the soak with the longest prompts: {self.inspected.soak_errors}"
+        if self.inspected.soak_errors is None:
+            return "the finalist was not soaked"
         agreement = self._agreement()
+        if self.check_output and agreement is None:
+            return "whether the finalist changes what the model writes was not checked"
         if agreement is not None and not agreement.ok:
             return f"the finalist changes what the model writes: {agreement.reason}"
         return None
