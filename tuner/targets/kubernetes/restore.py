@@ -194,13 +194,17 @@ class _Restoration:
         """Wait until the pods of other templates are gone: only then may the strategy go back."""
         spec = deployment["spec"]
         grace = spec["template"]["spec"].get("terminationGracePeriodSeconds", 30)
-        limit = time.monotonic() + grace + 60.0
+        # A controller that has not seen the change yet (after an outage it may take minutes) has not begun to act on it.
+        limit = time.monotonic() + self._patience_s
+        seen = False
         generation = deployment["metadata"]["generation"]
         while not spec.get("paused"):
             live = await self._client.get(DEPLOYMENTS, self._namespace, self._name, patience_s=self._patience_s)
             observed = live.get("status", {}).get("observedGeneration", 0) >= generation
             if observed and not await replicas.old_pods(self._client, live):
                 return ()
+            if observed and not seen:
+                seen, limit = True, time.monotonic() + grace + 60.0
             if time.monotonic() > limit:
                 return ("the pod of the last trial has not ended yet; a single GPU may stay taken until it has",)
             await asyncio.sleep(_POLL_S)
