@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tuner.core.hardware import EngineFacts
+from tuner.core.knob import Candidate
+from tuner.core.slo import parse_slo
+from tuner.core.workload import Lengths, Objective, ObjectiveKind, Workload
+from tuner.probe import Limits
+from tuner.search import RandomSampler, Screen, load_space
+from tuner.simulator.catalogue import GPUS, MODELS
+from tuner.simulator.truth import Truth
+from tuner.store import Phase, Store, TrialKind, TrialRecord
+from tuner.study.budget import Budget, Ledger
+from tuner.study.confirm import Conclusion, Confirmation, Confirming, confirm, fewest_changes
+from tuner.study.loop import Aim, TrialLoop
+from tuner.study.session import no_http
+from tuner.targets.simulated import SimulatedTarget
+
+PAIRS = 2
+FEW = Candidate.of(max_num_seqs=16)
+MANY = Candidate.of(max_num_seqs=64)
+# A closed loop of 64 clients: the quickest measurement, and one that 64 slots serve much better than 16.
+AIM = Aim(
+    workload=Workload(Lengths(256), Lengths(32)),
+    objective=Objective(ObjectiveKind.THROUGHPUT, concurrency=64),
+    slos=(parse_slo("error rate <= 1%"),),
+    seed=7,
+    smallest_gain=0.05,
+    restart_cv=0.035,
+    limits=Limits(),
+    rollout_deadline_s=1800.0,
+)
+
+
+@pytest.fixture
+async def loop(tmp_path: Path) -> AsyncIterator[TrialLoop]:
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        yield await loop_with(store, FEW)
+
+
+async def loop_with(store: Store, baseline: Candidate, aim: Aim = AIM) -> TrialLoop:
+    model, gpu, fixed = MODELS["Llama-3.1-8B"], GPUS["H100"], {"max_model_len": 4096}
+    target = SimulatedTarget(model, gpu, baseline=baseline, fixed=fixed, truth=Truth(3))
+    await target.acquire("test")
+    info = await target.inspect()
+    space = load_space("vllm", info, allow_output_change=True)
+    study = store.create_study(name="s", spec={}, target=info.name, info={}, now=datetime.now(UTC))
+    return TrialLoop(
+        study_id=study.id,
+        aim=aim,
+        info=info,
+        ledger=Ledger(Budget(1 + 2 * PAIRS, None, None, PAIRS)),
+        store=store,
+        target=target,
+        connect=no_http,
+        space=space,
+        screen=Screen(space, model, gpu, 1, fixed),
+        sampler=RandomSampler(space, 1),
+        observe=lambda _: None,
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+async def confirmed(loop: TrialLoop, finalist: Candidate, check_output: bool = False) -> Confirmation:
+    await loop.measure_baseline()
+    return await Confirming(loop, finalist, check_output).run()
+
+
+def starts(loop: TrialLoop) -> list[TrialRecord]:
+    return [trial for trial in loop.trials if trial.kind is TrialKind.CONFIRM]
+
+
+async def test_a_much_better_finalist_is_confirmed_on_fresh_starts_of_both(loop: TrialLoop) -> None:
+    found = await confirmed(loop, MANY)
+
+    assert found.conclusion is Conclusion.BETTER
+    assert found.exportable
+    assert found.comparison is not None
+    assert found.comparison.low > 0.05
+    assert len(starts(loop)) == 2 * PAIRS
+    assert sorted(t.candidate.key for t in starts(loop)) == [FEW.key] * PAIRS + [MANY.key] * PAIRS
+    assert str(found).startswith("better by ")
+
+
+async def test_a_finalist_that_is_no_better_changes_nothing(loop: TrialLoop) -> None:
+    found = await confirmed(loop, FEW.with_(block_size=32))
+
+    assert found.conclusion is Conclusion.NO_CHANGE
+    assert not found.exportable
+    assert found.comparison is not None
+    assert found.comparison.low < 0.05
+
+
+async def test_a_finalist_that_breaks_its_slos_is_turned_down_at_once(tmp_path: Path) -> None:
+    aim = replace(AIM, slos=(parse_slo("ttft p95 <= 1s"),))  # 64 clients wait for 16 slots longer than that
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        loop = await loop_with(store, MANY, aim)
+        found = await confirmed(loop, Candidate.of(max_num_seqs=2))
+
+        assert found.conclusion is Conclusion.NO_CHANGE
+        assert "broke its SLOs" in found.reason
+        assert sum(t.candidate == Candidate.of(max_num_seqs=2) for t in starts(loop)) == 1
+
+
+async def test_a_baseline_that_breaks_its_slos_is_beaten_without_a_percentage(tmp_path: Path) -> None:
+    aim = replace(AIM, slos=(parse_slo("ttft p95 <= 1s"),))
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        found = await confirmed(await loop_with(store, Candidate.of(max_num_seqs=2), aim), MANY)
+
+    assert found.conclusion is Conclusion.MEETS
+    assert found.comparison is None
+    assert found.exportable
+
+
+async def test_a_finalist_that_changes_what_is_written_is_turned_down(loop: TrialLoop) -> None:
+    # fp8 drifts; what the check allows is its own business, so this one corrupts.
+    found = await confirmed(loop, MANY.with_(kv_cache_dtype="int8_per_token_head"), check_output=True)
+
+    assert found.conclusion is Conclusion.NO_CHANGE
+    assert "changes what the model writes" in found.reason
+    assert found.agreement is not None
+    assert not found.agreement.ok
+
+
+async def test_a_killed_confirmation_goes_on_with_the_starts_it_has(loop: TrialLoop) -> None:
+    whole = await confirmed(loop, MANY)
+    begun = len(starts(loop))
+
+    again = await Confirming(loop, MANY, check_output=False).run()
+
+    assert len(starts(loop)) == begun
+    assert again.comparison == whole.comparison
+
+
+async def test_the_confirmation_ends_with_its_budget(loop: TrialLoop) -> None:
+    loop.ledger.budget = replace(loop.ledger.budget, starts=3)
+
+    found = await confirmed(loop, MANY)
+
+    assert found.conclusion is Conclusion.NO_CHANGE
+    assert "budget" in found.reason
+    assert len(starts(loop)) == 2
+
+
+async def test_blocks_have_arrivals_of_their_own_and_both_sides_meet_them(loop: TrialLoop) -> None:
+    await loop.measure_baseline()
+    patterns = {loop._job(loop.trials[0], block).pattern_seed for block in (None, 0, 1)}
+
+    assert len(patterns) == 3
+
+
+async def test_without_anything_better_nothing_is_started(loop: TrialLoop) -> None:
+    await loop.measure_baseline()
+
+    found = await confirm(loop)
+
+    assert found.conclusion is Conclusion.NO_CHANGE
+    assert not starts(loop)
+
+
+def test_only_what_differs_from_what_the_engine_does_anyway_is_named() -> None:
+    baseline = TrialRecord(
+        id=1,
+        study_id=1,
+        number=0,
+        kind=TrialKind.BASELINE,
+        candidate=Candidate.of(max_num_seqs=64),
+        reason="",
+        ticket=None,
+        phase=Phase.TOLD,
+        created=datetime.now(UTC),
+        facts=EngineFacts("vllm", settings={"max_num_seqs": 64, "block_size": 16, "enable_prefix_caching": True}),
+    )
+    found = Candidate.of(max_num_seqs=64, block_size=32, enable_prefix_caching=True)
+
+    assert fewest_changes(found, baseline) == Candidate.of(max_num_seqs=64, block_size=32)
