@@ -194,7 +194,7 @@ class _Restoration:
         """Wait until the pods of other templates are gone: only then may the strategy go back."""
         spec = deployment["spec"]
         grace = spec["template"]["spec"].get("terminationGracePeriodSeconds", 30)
-        # A controller that has not seen the change (after an outage that takes up to minutes) has not begun to act on it.
+        # A controller that has not seen the change yet has not begun to act on it; after an outage that takes minutes.
         limit = time.monotonic() + self._patience_s
         seen = False
         generation = deployment["metadata"]["generation"]
