@@ -98,7 +98,7 @@ class LiveView:
     def _ended(self, event: TrialEnded) -> Text:
         line = Text()
         line.append(failure_text(event.failure, event.screened) or verdict_text(event.verdict, self._objective))
-        if event.verdict is not None and event.verdict.feasible and event.kind != TrialKind.BASELINE:
+        if event.verdict is not None and event.verdict.feasible and event.kind == TrialKind.SEARCH:
             line.append(f"  {units.gain(event.verdict.value, event.baseline)}", style="bold")
         line.append(f"  {units.changed(event.changed)}", style="dim")
         return line

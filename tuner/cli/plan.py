@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tuner.cli import options, study_options, units
 from tuner.cli.options import OutputFormat
-from tuner.cli.output import console, print_facts, print_json, print_table, print_yaml
+from tuner.cli.output import console, print_facts, print_json, print_table, print_yaml, say
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate, Value
 from tuner.core.workload import Objective
@@ -107,7 +107,8 @@ def _print(preview: Preview, made: Plan) -> None:
         ]
         print_table(["expected", "vs baseline", "KV tokens", "changed", "why"], rows)
     known = "the start-up log of an earlier study" if made.calibrated else "published figures only (about 5 % off)"
-    console.print(f"\nMemory from {known}; times from a roofline model. A study measures.", style="dim")
+    print()
+    say(f"Memory from {known}; times from a roofline model. A study measures.", style="dim")
 
 
 def _print_one(one: Prediction, objective: Objective) -> None:

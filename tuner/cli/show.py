@@ -12,7 +12,8 @@ from tuner.cli import options, units
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import print_facts, print_json, print_table, print_yaml
 from tuner.core.workload import Objective
-from tuner.store import StudyRecord, TrialRecord
+from tuner.store import StudyRecord, TrialKind, TrialRecord
+from tuner.study.confirm import Conclusion
 from tuner.study.report import baseline, changes, find_study, margins, objective_of, outcome, overview, report, value_of
 
 
@@ -52,12 +53,11 @@ def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str
     result, told = study.result or {}, overview(study, trials)
     answered = told["summary"] is not None
     simulated = " (simulated)" if study.info.get("simulated") else ""
-    interval = " (95% interval)" if told["interval"] else ""
     facts: dict[str, str | Text] = {
         "study": study.name,
         "target": study.target,
         "state": study.state.value + (f": {study.detail}" if study.detail and not answered else ""),
-        "answer": Text((told["summary"] or "none yet") + interval, style="bold"),
+        "answer": Text(_answer(told), style="bold"),
         "why": result.get("reason") or "",
         "winner": _winner(result),
         "no effect": ", ".join(result.get("ineffective") or ()),
@@ -65,6 +65,16 @@ def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str
         f"{simulated}; {told['screened']} candidates ruled out without a start",
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def _answer(told: Mapping[str, Any]) -> str:
+    """The answer, with what was measured where that is not the answer itself."""
+    if told["summary"] is None or told["interval"] is None:
+        return told["summary"] or "none yet"
+    if told["conclusion"] == Conclusion.BETTER:
+        return f"{told['summary']} (95% interval)"
+    low, high = told["interval"]
+    return f"{told['summary']} (measured {told['gain']:+.1%} [{low:+.1%}, {high:+.1%}], 95% interval)"
 
 
 def _winner(result: Mapping[str, Any]) -> str:
@@ -84,7 +94,7 @@ def _row(trial: TrialRecord, first: TrialRecord | None, promised: Sequence[str],
         str(trial.number),
         trial.kind.value,
         _outcome(trial) if value is None else Text(units.number(value), style="green"),
-        units.gain(value, value_of(first)) if trial != first else "",
+        units.gain(value, value_of(first)) if trial.kind is TrialKind.SEARCH else "",
         *(f"{room[name]:+.0%}" if name in room else "" for name in promised),
     ]
     if not wide:
