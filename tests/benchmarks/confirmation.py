@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=50, help="of each kind")
-    parser.add_argument("--pairs", type=int, default=4)
+    parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--scenario", type=int, choices=range(len(SCENARIOS)), help="only this one")
     parser.add_argument("--fresh", action="store_true", help="don't use what earlier runs have kept")
     parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")

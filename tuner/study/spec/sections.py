@@ -114,7 +114,7 @@ class BudgetSpec(Section):
 
     starts: int = Field(default=20, ge=1, le=10_000)
     gpu_minutes: float | None = Field(default=None, gt=0, le=1e6)
-    pairs: int = Field(default=4, ge=2, le=100)
+    pairs: int = Field(default=6, ge=2, le=100)
     smallest_gain: fields.Share = Field(
         default=0.05, gt=0, le=1, description="a share over 0% to 100%, e.g. 5% or 0.05"
     )

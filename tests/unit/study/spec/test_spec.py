@@ -75,7 +75,7 @@ def test_a_target_is_enough_and_all_that_is_assumed_is_told(load: Load) -> None:
 
 def test_what_is_said_is_not_assumed(load: Load) -> None:
     spec = load(
-        SIMULATED + "workload: {prompt: 100}\nslos: [ttft p95 <= 1s]\nobjective: capacity\nbudget: {starts: 12}\n"
+        SIMULATED + "workload: {prompt: 100}\nslos: [ttft p95 <= 1s]\nobjective: capacity\nbudget: {starts: 14}\n"
     )
     assert spec.assumed == []
 
@@ -311,7 +311,7 @@ budget:
         ("objective: {kind: throughput, concurrency: 4, rate: 2}", "objective.rate: 2 has no meaning for throughput"),
         ("objective: {concurrency: 4}", "study.yaml:2: objective.concurrency: 4 has no meaning for capacity"),
         ("objective: {count: tokens}", "study.yaml:2: objective.count: 'tokens' is not known; did you mean"),
-        ("budget: {starts: 9}", "budget.starts: 9 is too few; allowed: at least 10 (1 for the baseline, 1 for a cand"),
+        ("budget: {starts: 9}", "budget.starts: 9 is too few; allowed: at least 14 (1 for the baseline, 1 for a cand"),
         ("engine: vlm", "study.yaml:2: engine: 'vlm' has no search space; allowed: vllm"),
         ("gpu: H100", "study.yaml:2: gpu: is for targets that can't tell; of a simulated one, target.simulated.gpu"),
         ("search: {sampler: gp}", "study.yaml:2: search.sampler: 'gp' is not known; allowed: tpe, random"),
@@ -396,7 +396,7 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
         ({"namespace": "a", "rate": "nan"}, "--rate: objective.rate: 'nan' is not a number"),
         ({"namespace": "a", "rate": ".nan"}, "--rate: is not a finite number"),
         ({"namespace": "a", "rate": float("nan")}, "--rate: objective.rate: nan is not a finite number"),
-        ({"namespace": "a", "starts": 3}, "--starts: budget.starts: 3 is too few; allowed: at least 10"),
+        ({"namespace": "a", "starts": 3}, "--starts: budget.starts: 3 is too few; allowed: at least 14"),
         ({"namespace": "a", "slo": ["ttft <= 1s"]}, "--slo: slos[0]: 'ttft <= 1s': ttft needs a statistic; allowed:"),
         ({"namespace": "a", "knob": ["max_num_seqs"]}, "--knob: 'max_num_seqs'; allowed: NAME=VALUE"),
         ({"namespace": "a", "knob": ["max_num_seqs=0.5"]}, "--knob: search.knobs.max_num_seqs: 0.5; allowed: a value"),
