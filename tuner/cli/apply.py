@@ -66,11 +66,11 @@ async def _apply(
         api_key=os.environ.get("TUNER_API_KEY"),
     )
     try:
-        await on_deployment(winner, client)  # refuses where the Deployment is not what was measured
         diff = await live_apply.preview(target, winner.candidate)
         if not diff:
             console.print(f"{winner.deployment} runs these settings already", highlight=False)
             return
+        await on_deployment(winner, client)  # refuses where the Deployment is not what was measured
         _show(winner, diff)
         if not yes:
             ask("Apply this? The engine restarts and serves nobody meanwhile.")
