@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from tuner.core.errors import InvalidInput
+from tuner.study.spec.sections import BudgetSpec
 
+_BUDGET = BudgetSpec()
 _TARGET, _WORK, _SEARCH = "Target", "Workload and promise", "Search and budget"
 
 
@@ -54,10 +56,14 @@ AllowOutputChange = Annotated[
     ),
 ]
 Sampler = Annotated[str | None, _option(_SEARCH, "NAME", "tpe or random. [default: tpe]")]
-Starts = Annotated[str | None, _option(_SEARCH, "NUMBER", "Most engine starts. [default: 20]")]
+Starts = Annotated[str | None, _option(_SEARCH, "NUMBER", f"Most engine starts. [default: {_BUDGET.starts}]")]
 GpuMinutes = Annotated[str | None, _option(_SEARCH, "MINUTES", "Most GPU-minutes. [default: no limit]")]
-Pairs = Annotated[str | None, _option(_SEARCH, "NUMBER", "Most pairs of starts that confirm the winner. [default: 4]")]
-SmallestGain = Annotated[str | None, _option(_SEARCH, "SHARE", "The least gain that matters. [default: 5%]")]
+Pairs = Annotated[
+    str | None, _option(_SEARCH, "NUMBER", f"Most pairs of starts that confirm the winner. [default: {_BUDGET.pairs}]")
+]
+SmallestGain = Annotated[
+    str | None, _option(_SEARCH, "SHARE", f"The least gain that matters. [default: {_BUDGET.smallest_gain:.0%}]")
+]
 Probe = Annotated[str | None, _option(_SEARCH, "DURATION", "Most time under load per start. [default: 30min]")]
 Until = Annotated[str | None, _option(_SEARCH, "WHEN", "When all must be over: 2h30m, or a time. [default: no limit]")]
 RolloutDeadline = Annotated[str | None, _option(_SEARCH, "DURATION", "Longest time for one start. [default: 20min]")]
