@@ -39,7 +39,8 @@ class Studied:
 @pytest.fixture(scope="module")
 def studied(cluster: Cluster, engine_sim_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studied]:
     """One study for all tests of what follows it."""
-    with bench(cluster, engine_sim_image) as made:
+    # Half as fast as it would be: then what a busy machine adds to its latencies matters less to the answer.
+    with bench(cluster, engine_sim_image, SPEED="0.5") as made:
         tuner = Tuner(cluster.kubeconfig, tmp_path_factory.mktemp("user"))
         replicasets, pods = made.replicasets(), [pod["metadata"]["name"] for pod in made.engine.pods()]
         ran = made.start(tuner, *WITH_WINNER, timeout_s=240)
@@ -112,6 +113,15 @@ def test_an_apply_that_is_interrupted_is_undone(studied: Studied, engine: Bench)
         by=signal.SIGINT,
     )
     assert said.code == 130, said
+    engine.assert_as_it_was()
+    assert engine.leases() == []
+
+
+@pytest.mark.parametrize("point", ["after PATCH deployments start 1", "before PATCH deployments ownership 1"])
+def test_an_apply_that_is_killed_can_be_restored(studied: Studied, engine: Bench, tuner: Tuner, point: str) -> None:
+    options = ("--storage", storage(studied.tuner), "--yes")
+    assert studied.tuner.run("apply", *options, kill=Point.parse(point)).killed
+    engine.restore(tuner).succeeded()
     engine.assert_as_it_was()
     assert engine.leases() == []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from tests.e2e.support.deployment import EXAMPLES, Deployed, Document, container
 from tests.e2e.support.ownership import assert_untouched, differences
 from tuner.store import Store, TrialRecord
 
+Edit = Callable[[Document], None]
 OWNER = "helm"
 # What the tests are about is the life of a trial, not its figures: one short closed loop each, over one knob. The
 # baseline runs one request at a time, so that the other value is better by far, also on a busy machine.
@@ -37,14 +38,16 @@ WITH_WINNER = ("--knob", f"max_num_seqs={BASELINE_SEQS},{WINNER_SEQS}", "--small
 WITHOUT_WINNER = ("--knob", f"max_num_seqs={BASELINE_SEQS},{WINNER_SEQS}", "--slo", "itl p50 <= 1ms")
 
 
-def quick(image: str, **environment: str) -> Any:
+def quick(image: str, **environment: str) -> Edit:
     """An edit of manifests/examples/engine-sim.yaml: this image, a start in no time, and more of TUNER_SIM_*."""
 
     def edit(deployment: Document) -> None:
         main = container(deployment)
         main["image"] = image
         main["args"] = [f"--max-num-seqs={BASELINE_SEQS}" if "num-seqs" in item else item for item in main["args"]]
-        variables = {"GPU": "H100", "SPEED": "0.5", "START_SECONDS": "0.2", **environment}
+        variables = {"GPU": "H100", "SPEED": "1", "START_SECONDS": "0.2", **environment}
+        # A process that is told to end before it listens to signals has all of this time.
+        deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 2
         main["env"] = [{"name": f"TUNER_SIM_{name}", "value": value} for name, value in variables.items()]
 
     return edit
@@ -57,7 +60,7 @@ class Bench:
     cluster: Cluster
     engine: Deployed
     original: Document
-    image: str
+    edit: Edit
 
     @property
     def namespace(self) -> str:
@@ -66,17 +69,15 @@ class Bench:
         return self.engine.kubectl.namespace
 
     def renew(self) -> None:
-        """Make it anew where a test has left it changed."""
-        if differences(self.original, self.engine.get()) or self.leases():
+        """Make it anew where a test has left it changed, and drop the Lease that a killed process may have left."""
+        self.engine.kubectl("delete", "leases", "--all")
+        if differences(self.original, self.engine.get()):
             self.engine.kubectl("delete", self.engine.what, "--cascade=foreground", "--timeout=60s")
-            self.engine.kubectl("delete", "leases", "--all")
             self.deploy()
 
     def deploy(self) -> None:
         """Deploy it and wait until it serves."""
-        self.engine = deploy(
-            self.engine.kubectl, EXAMPLES / "engine-sim.yaml", {}, edit=quick(self.image), manager=OWNER
-        )
+        self.engine = deploy(self.engine.kubectl, EXAMPLES / "engine-sim.yaml", {}, edit=self.edit, manager=OWNER)
         self.engine.wait_until_ready()
         self.original = self.engine.get()
 
@@ -106,10 +107,10 @@ class Bench:
 
 
 @contextmanager
-def bench(cluster: Cluster, image: str) -> Iterator[Bench]:
-    """A bench in a namespace of its own."""
+def bench(cluster: Cluster, image: str, **environment: str) -> Iterator[Bench]:
+    """A bench in a namespace of its own; `environment` as for `quick`."""
     with cluster.namespace() as kubectl:
-        made = Bench(cluster, Deployed(kubectl, "engine-sim"), {}, image)
+        made = Bench(cluster, Deployed(kubectl, "engine-sim"), {}, quick(image, **environment))
         made.deploy()
         yield made
 
