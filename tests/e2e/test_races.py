@@ -53,7 +53,7 @@ def test_a_lost_race_is_run_again_and_both_changes_stand(engine: Bench, tuner: T
     engine.assert_as_it_was()
 
 
-@pytest.mark.parametrize("step", ["template", "strategy", "ownership"])
+@pytest.mark.parametrize("step", ["template", "ownership"])
 def test_a_race_lost_while_restoring_is_run_again(engine: Bench, tuner: Tuner, step: str) -> None:
     at = f"before PATCH deployments {step} 1"
     with paused(tuner, *engine.arguments(tuner, *BASELINE_ALONE), at=at) as study:
