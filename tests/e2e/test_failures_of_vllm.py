@@ -9,8 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.support.deployment import Deployed, Document, container
+from tests.e2e.support.failing import seconds_since
 from tests.e2e.support.kubectl import Kubectl
-from tests.e2e.support.target import START_S, TOLD_WITHIN_S, acquired, failure_of, seconds_since_exit
+from tests.e2e.support.target import START_S, TOLD_WITHIN_S, acquired, failure_of
 from tuner.core.cause import Cause, TrialFailed
 from tuner.core.knob import Candidate
 from tuner.core.request import LevelPlan, PlannedRequest
@@ -23,39 +24,38 @@ pytestmark = [pytest.mark.cluster, pytest.mark.engine]
 Deploy = Callable[..., Deployed]
 
 
-async def test_an_unknown_flag_is_a_bad_flag_with_the_engines_own_message(
-    deploy_vllm: Deploy, kubectl: Kubectl
-) -> None:
+async def test_an_unknown_flag_is_a_bad_flag_with_the_engines_own_message(deploy_vllm: Deploy) -> None:
     def misspell(deployment: Document) -> None:
         container(deployment)["args"].append("--swap-space=4")  # gone from this version
 
-    async with acquired(deploy_vllm(misspell, size="tiny")) as target:
+    deployed = deploy_vllm(misspell, size="tiny")
+    async with acquired(deployed) as target:
         failure = await failure_of(target, Candidate.of(max_num_seqs=16))
-        told_after = seconds_since_exit(kubectl)
+        told_after = seconds_since("exit", deployed)
     assert failure.cause is Cause.BAD_FLAG
     assert "unrecognized arguments: --swap-space=4" in failure.message
     assert told_after <= TOLD_WITHIN_S
 
 
-async def test_values_that_contradict_each_other_are_a_bad_flag(deploy_vllm: Deploy, kubectl: Kubectl) -> None:
-    async with acquired(deploy_vllm(size="tiny")) as target:
+async def test_values_that_contradict_each_other_are_a_bad_flag(deploy_vllm: Deploy) -> None:
+    deployed = deploy_vllm(size="tiny")
+    async with acquired(deployed) as target:
         failure = await failure_of(target, Candidate.of(max_num_seqs=256, max_num_batched_tokens=128))
-        told_after = seconds_since_exit(kubectl)
+        told_after = seconds_since("exit", deployed)
     assert failure.cause is Cause.BAD_FLAG
     assert "max_num_batched_tokens (128) must be greater than or equal to max_num_seqs (256)" in failure.message
     assert told_after <= TOLD_WITHIN_S
 
 
-async def test_a_cache_smaller_than_the_longest_request_is_told_with_the_engines_estimate(
-    deploy_vllm: Deploy, kubectl: Kubectl
-) -> None:
+async def test_a_cache_smaller_than_the_longest_request_is_told_with_the_engines_estimate(deploy_vllm: Deploy) -> None:
     def ask_for_long_requests(deployment: Document) -> None:
         args = container(deployment)["args"]
         args[args.index("--max-model-len=2048")] = "--max-model-len=131072"  # 2 GiB of cache; there is 1
 
-    async with acquired(deploy_vllm(ask_for_long_requests)) as target:
+    deployed = deploy_vllm(ask_for_long_requests)
+    async with acquired(deployed) as target:
         failure = await failure_of(target, Candidate.of(max_num_seqs=16))
-        told_after = seconds_since_exit(kubectl)
+        told_after = seconds_since("exit", deployed)
     assert failure.cause is Cause.KV_CACHE_TOO_SMALL
     assert failure.overshoot == pytest.approx(1.0, abs=0.1)
     assert failure.hint
@@ -63,13 +63,14 @@ async def test_a_cache_smaller_than_the_longest_request_is_told_with_the_engines
     assert told_after <= TOLD_WITHIN_S
 
 
-async def test_a_start_over_the_memory_limit_is_host_oom(deploy_vllm: Deploy, kubectl: Kubectl) -> None:
+async def test_a_start_over_the_memory_limit_is_host_oom(deploy_vllm: Deploy) -> None:
     def lower_the_limit(deployment: Document) -> None:
         container(deployment)["resources"] = {"requests": {"memory": "1Gi"}, "limits": {"memory": "1536Mi"}}
 
-    async with acquired(deploy_vllm(lower_the_limit)) as target:
+    deployed = deploy_vllm(lower_the_limit)
+    async with acquired(deployed) as target:
         failure = await failure_of(target, Candidate.of(max_num_seqs=16))
-        told_after = seconds_since_exit(kubectl)
+        told_after = seconds_since("exit", deployed)
     assert failure.cause is Cause.HOST_OOM
     assert told_after <= TOLD_WITHIN_S
 
@@ -93,7 +94,8 @@ async def test_an_engine_killed_while_probed_is_a_crash_under_load(deploy_vllm: 
         finally:
             await driver.close()
     assert failure.cause is Cause.CRASH_UNDER_LOAD
-    assert "EngineCore" in failure.message or "EngineDead" in failure.message + failure.evidence
+    said = failure.message + (failure.evidence or "")
+    assert "EngineCore" in said or "EngineDead" in said
     assert told_after <= TOLD_WITHIN_S
 
 

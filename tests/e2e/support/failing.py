@@ -23,7 +23,7 @@ from tuner.targets.kubernetes.deployment import KubernetesTarget
 Edit = Callable[[Document], None]
 _CLIENTS = 8
 _UNDER_LOAD_S = 60.0
-_SHOWN_S = 10.0
+_SHOWN_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def seconds_since(evidence: str, deployed: Deployed) -> float:
     now = datetime.datetime.now(datetime.UTC)
     end = time.monotonic() + _SHOWN_S
     while not (stamps := [stamp for pod in _pods(deployed) for stamp in _stamps(evidence, pod, deployed)]):
-        assert time.monotonic() < end, f"no pod shows {evidence}"
+        assert time.monotonic() < end, f"no pod shows {evidence}: {[pod['status'] for pod in _pods(deployed)]}"
         time.sleep(0.3)
     return min((now - stamp).total_seconds() for stamp in stamps if stamp <= now) if min(stamps) <= now else 0.0
 

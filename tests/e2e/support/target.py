@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.e2e.support.deployment import Deployed
-from tests.e2e.support.kubectl import Kubectl
 from tests.e2e.support.ownership import assert_untouched
 from tuner.core.cause import Failure, TrialFailed
 from tuner.core.knob import Candidate
@@ -45,15 +43,3 @@ async def failure_of(target: KubernetesTarget, candidate: Candidate, deadline_s:
     with pytest.raises(TrialFailed) as caught:
         await target.apply(candidate, deadline_s, lambda _phrase: None)
     return caught.value.failure
-
-
-def seconds_since_exit(kubectl: Kubectl) -> float:
-    """Seconds since the engine's container last ended, by the cluster's word."""
-    ends = []
-    for pod in kubectl.json("get", "pods")["items"]:
-        for status in pod["status"].get("containerStatuses", []):
-            for state in (status["state"], status.get("lastState", {})):
-                if "terminated" in state:
-                    ends.append(datetime.datetime.fromisoformat(state["terminated"]["finishedAt"]))
-    assert ends, "no container has ended"
-    return (datetime.datetime.now(datetime.UTC) - max(ends)).total_seconds()
