@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint lock clean
+.PHONY: help demo test e2e lint lock engine-options clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -32,6 +32,11 @@ lock: $(VENV)/.dev ## resolve the versions in requirements/*.in anew
 	for part in runtime build dev; do \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' requirements/$$part.in --output-file requirements/$$part.txt || exit 1; done
+
+engine-options: ## read vLLM's options anew, from a Python that has the newest vLLM: make engine-options VLLM=PYTHON
+	@test -x "$(VLLM)" || { echo "name a Python that has vLLM: make engine-options VLLM=/path/to/python"; exit 2; }
+	$(VLLM) tools/vllm_options.py > tuner/engines/vllm/options.json.new
+	mv tuner/engines/vllm/options.json.new tuner/engines/vllm/options.json
 
 clean: ## remove what was made here
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis demo

@@ -26,6 +26,8 @@ _BOUNDS: dict[str, tuple[float, float]] = {
 }
 #: Options that came later than some images that are still in use.
 _SINCE = {"speculative-config": SPECULATIVE_CONFIG_SINCE, "enable-log-requests": (0, 10, 1)}
+#: Options that took KEY=VALUE before they took JSON alone (vllm-project/vllm#21615).
+_JSON_SINCE = {"limit-mm-per-prompt": (0, 10)}
 
 
 def check(uses: Sequence[FlagUse], version: str | None) -> list[FlagAdvice]:
@@ -50,7 +52,7 @@ def _of_use(use: FlagUse, uses: Sequence[FlagUse], version: str | None) -> Itera
     if now is not None and since is not None and now < since:
         yield FlagAdvice(use.text, f"vLLM {_said(version)} does not know it yet (new in {'.'.join(map(str, since))})")
     if name == option.name and whole(use):
-        yield from _value_problems(use, option)
+        yield from _value_problems(use, option, version)
 
 
 def _of_past(entry: Past, use: FlagUse, uses: Sequence[FlagUse], version: str | None) -> FlagAdvice:
@@ -124,7 +126,7 @@ def _names() -> list[str]:
     ]
 
 
-def _value_problems(use: FlagUse, option: Option) -> Iterator[FlagAdvice]:
+def _value_problems(use: FlagUse, option: Option, version: str | None) -> Iterator[FlagAdvice]:
     if option.boolean:
         if isinstance(use.value, str):
             yield FlagAdvice(
@@ -139,15 +141,20 @@ def _value_problems(use: FlagUse, option: Option) -> Iterator[FlagAdvice]:
     if "$(" in use.value or "${" in use.value or (option.many and option.choices):
         return
     if option.type == "json":
-        yield from _json_problems(use)
+        yield from _json_problems(use, option, version)
         return
+    for text in use.value.split() if option.many else [use.value]:
+        yield from _text_problems(use, option, text)
+
+
+def _text_problems(use: FlagUse, option: Option, text: str) -> Iterator[FlagAdvice]:
     try:
-        value = convert(option, use.value)
+        value = convert(option, text)
     except ValueError as allowed:
-        close = difflib.get_close_matches(use.value, option.choices, n=1)
+        close = difflib.get_close_matches(text, option.choices, n=1)
         yield FlagAdvice(
             use.text,
-            f"{use.value!r} is not allowed; it must be {allowed}",
+            f"{text!r} is not allowed; it must be {allowed}",
             f"--{option.name}={close[0]}" if close else None,
         )
         return
@@ -166,7 +173,10 @@ def _of_switch(option: Option, value: str) -> str:
     )
 
 
-def _json_problems(use: FlagUse) -> Iterator[FlagAdvice]:
+def _json_problems(use: FlagUse, option: Option, version: str | None) -> Iterator[FlagAdvice]:
+    now, since = version_of(version), _JSON_SINCE.get(option.name)
+    if now is not None and since is not None and now < since:
+        return
     try:
         json.loads(str(use.value))
     except ValueError:

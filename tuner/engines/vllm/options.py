@@ -81,7 +81,7 @@ def _index(table: OptionTable) -> dict[str, Option]:
 
 @cache
 def options() -> OptionTable:
-    """The newest table known to this project."""
+    """The newest table known to this project; `make engine-options` writes it."""
     raw = json.loads(files(__package__).joinpath("options.json").read_text(encoding="utf-8"))
     return OptionTable(
         version=raw["version"],

@@ -95,6 +95,16 @@ def test_values_of_the_wrong_type_or_choice() -> None:
     assert check("--max-num-seqs=$(SEQS)") == []
 
 
+def test_options_of_several_values_are_checked_value_by_value() -> None:
+    assert check("--cudagraph-capture-sizes", "1", "2", "4") == []
+    assert "'two' is not allowed; it must be an integer" in one("--cudagraph-capture-sizes", "1", "two").problem
+
+
+def test_json_is_asked_for_only_where_the_version_takes_nothing_else() -> None:
+    assert "JSON" in one("--limit-mm-per-prompt=image=2").problem
+    assert check("--limit-mm-per-prompt=image=2", version="0.9.2") == []
+
+
 def test_relations_between_flags() -> None:
     assert one("--max-num-seqs=256", "--max-num-batched-tokens=128").instead == "--max-num-batched-tokens=256"
     assert check("--max-model-len=4096", "--max-num-batched-tokens=2048") == []
