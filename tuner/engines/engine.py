@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -62,6 +62,14 @@ class Engine(Protocol):
         knob stays, e.g. a draft model); `version` is the engine's (None: the newest known).
         Raises InvalidInput for a knob or value that the engine can't have.
         """
+        ...
+
+    def settings(self) -> Collection[str]:
+        """All that the newest known version's command line sets, by the names that knobs have."""
+        ...
+
+    def misfit(self, knob: str, value: Value) -> str | None:
+        """Why one of `settings` can't have this value, with what is allowed; None: it can."""
         ...
 
     def read(self, uses: Sequence[FlagUse]) -> tuple[Candidate, dict[str, Value]]:

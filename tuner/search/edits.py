@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import KnobKind, Value
-from tuner.search.document import Choice, Declaration, plain, read_knob
+from tuner.engines import Engine, engine_named
+from tuner.search.document import Choice, Declaration, Document, plain, read_knob
 
 FORMS = (
     "a value (fixes the knob), {low: , high: } or a list of values (sets the range), 'search' (with its usual range), "
-    "'drop' (leaves it as found), or {type: , ...} (a knob of your own)"
+    "or 'drop' (leaves it as found)"
 )
 _FIELDS = ("type", "low", "high", "step", "log", "per_doubling", "choices", "default", "why", "cost", "active")
 
@@ -26,29 +28,31 @@ class Edited:
     named: frozenset[str]
 
 
-def edit(declarations: tuple[Declaration, ...], edits: Mapping[str, object], where: str) -> Edited:
-    """Apply `edits` (knob name -> one of FORMS). Raises InvalidInput with every mistake, prefixed by `where`."""
-    known = {declaration.name: declaration for declaration in declarations}
+def edit(document: Document, edits: Mapping[str, object], where: str) -> Edited:
+    """Apply `edits` (knob name -> one of FORMS). Raises InvalidInput with every mistake, prefixed by `where`.
+
+    A setting of the engine that its search space does not declare can be fixed or given a range, too.
+    """
+    known = {declaration.name: declaration for declaration in document.knobs}
     fixed: dict[str, Value] = {}
     dropped: set[str] = set()
     problems: list[str] = []
     for raw, given in edits.items():
         name, wanted = raw.replace("-", "_"), plain(given)
-        if not raw or name != name.strip("_") or not name.isidentifier():
-            problems.append(f"{where}.{raw}: not a knob's name; write it as the engine does, e.g. max_num_seqs")
-            continue
         try:
-            if wanted is None or wanted == "drop":
-                _known(known, name)
-                dropped.add(name)
-            elif wanted == "search":
-                _known(known, name)
+            engine = _engine_of(document, raw)
+            if wanted is None or wanted in ("drop", "search"):
+                if name not in known:
+                    raise InvalidInput(f"{name}: has no usual range; allowed: a value, {{low: , high: }} or a list")
+                if wanted != "search":
+                    dropped.add(name)
             elif isinstance(wanted, (dict, list)):
-                known[name] = _ranged(
-                    known.get(name), name, wanted if isinstance(wanted, dict) else {"choices": wanted}
-                )
+                change = wanted if isinstance(wanted, dict) else {"choices": wanted}
+                known[name] = _ranged(known.get(name), name, change)
+                _must_fit(engine, name, _ends(known[name]))
             else:
-                fixed[name] = _fixed(known.get(name), name, wanted)
+                fixed[name] = _fixed(known.get(name), name, wanted, f", {FORMS}")
+                _must_fit(engine, name, [fixed[name]])
         except InvalidInput as error:
             problems += [f"{where}.{problem}" for problem in error.problems]
     if problems:
@@ -57,13 +61,52 @@ def edit(declarations: tuple[Declaration, ...], edits: Mapping[str, object], whe
     return Edited(tuple(known.values()), fixed, frozenset(dropped), named)
 
 
-def _known(known: Mapping[str, Declaration], name: str) -> Declaration:
-    if name not in known:
-        raise InvalidInput(f"{name}: unknown knob; allowed: {', '.join(known)}, or one of your own with its type")
-    return known[name]
+def check(document: Document, values: Mapping[str, object], where: str) -> None:
+    """Raise InvalidInput with every one of `values` that the engine can't be set to, prefixed by `where`."""
+    known = {declaration.name: declaration for declaration in document.knobs}
+    problems: list[str] = []
+    for name, value in values.items():
+        try:
+            _must_fit(_engine_of(document, name), name, [_fixed(known.get(name), name, value)])
+        except InvalidInput as error:
+            problems += [f"{where}.{problem}" for problem in error.problems]
+    if problems:
+        raise InvalidInput(*problems)
 
 
-def _fixed(declaration: Declaration | None, name: str, value: object) -> Value:
+def _engine_of(document: Document, raw: str) -> Engine:
+    """The engine, if it or its search space knows the knob. Raises InvalidInput with the nearest names otherwise."""
+    name, engine = raw.replace("-", "_"), engine_named(document.engine)
+    if not raw or name != name.strip("_") or not name.isidentifier():
+        raise InvalidInput(f"{raw}: not a knob's name; write it as the engine does, e.g. max_num_seqs")
+    declared = [declaration.name for declaration in document.knobs]
+    names = dict.fromkeys([*declared, *engine.settings()])
+    if name in names:
+        return engine
+    close = difflib.get_close_matches(name, names, n=3)
+    instead = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(declared)}, or another flag"
+    raise InvalidInput(f"{name}: unknown knob, {engine.name} has no such flag; {instead}")
+
+
+def _must_fit(engine: Engine, name: str, values: Sequence[Value]) -> None:
+    if name not in engine.settings():
+        return  # a part of a setting, as the method of speculation: what it may be hangs on the rest
+    for value in values:
+        if (why := engine.misfit(name, value)) is not None:
+            raise InvalidInput(f"{name}: {value!r}; {why}")
+
+
+def _ends(declaration: Declaration) -> list[Value]:
+    """The values of a knob that say whether all of them fit."""
+    if declaration.kind is KnobKind.BOOL:
+        return [True, False]
+    if declaration.kind is KnobKind.CHOICE:
+        return [choice.value for choice in declaration.choices]
+    as_drawn = int if declaration.kind is KnobKind.INT else float
+    return [as_drawn(end) for end in (declaration.low, declaration.high) if end is not None]
+
+
+def _fixed(declaration: Declaration | None, name: str, value: object, or_else: str = "") -> Value:
     """A fixed value may lie outside what is worth searching, but is of the knob's type."""
     if not isinstance(value, (bool, int, float, str)):
         raise InvalidInput(f"{name}: {value!r}; allowed: {FORMS}")
@@ -76,7 +119,7 @@ def _fixed(declaration: Declaration | None, name: str, value: object) -> Value:
         KnobKind.CHOICE: any(type(value) is type(choice.value) for choice in declaration.choices),
     }[declaration.kind]
     if not right:
-        raise InvalidInput(f"{name}: {value!r}; allowed: a value of type {declaration.kind}, {FORMS}")
+        raise InvalidInput(f"{name}: {value!r}; allowed: a value of type {declaration.kind}{or_else}")
     return float(value) if declaration.kind is KnobKind.FLOAT else value
 
 
@@ -85,9 +128,7 @@ def _ranged(declaration: Declaration | None, name: str, change: Mapping[str, obj
     if unknown:
         raise InvalidInput(f"{name}: unknown field {', '.join(unknown)}; allowed: {', '.join(_FIELDS)}")
     if declaration is None:
-        if "type" not in change:
-            raise InvalidInput(f"{name}: unknown knob; one of your own needs a type: {', '.join(KnobKind)}")
-        return replace(read_knob(name, change), why=str(change.get("why", "added by you")))
+        return replace(read_knob(name, {"type": _kind(change), **change}), why=str(change.get("why", "added by you")))
     if "type" in change and change["type"] != declaration.kind:
         raise InvalidInput(f"{name}.type: {change['type']!r}; this knob is of type {declaration.kind}")
     if declaration.kind is KnobKind.BOOL:
@@ -110,6 +151,13 @@ def _ranged(declaration: Declaration | None, name: str, change: Mapping[str, obj
         default=edited.default,
         overrides=(),
     )
+
+
+def _kind(change: Mapping[str, object]) -> KnobKind:
+    """The type of a knob that nobody declared, by its range."""
+    if "choices" in change:
+        return KnobKind.CHOICE
+    return KnobKind.FLOAT if any(isinstance(change.get(end), float) for end in ("low", "high")) else KnobKind.INT
 
 
 def _listed(declaration: Declaration, values: object) -> Declaration:

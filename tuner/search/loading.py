@@ -45,7 +45,7 @@ def load_space(
     """
     path = path_or_engine if isinstance(path_or_engine, Path) else space_file(path_or_engine)
     document = read_document(path)
-    edited = edit(document.knobs, edits or {}, where)
+    edited = edit(document, edits or {}, where)
     builder = _Builder(info, edited, allow_output_change, real_text, where)
     for declaration in edited.declarations:
         builder.add(_overridden(declaration, info))

@@ -35,6 +35,7 @@ SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
         ((*SIMULATED, "--slo", ""), "'' is not an SLO; write METRIC STATISTIC <= BOUND"),
         ((*SIMULATED, "--slo", "ttft p95 <= 500"), "a latency needs a unit; allowed: us, ms, s, min"),
         ((*SIMULATED, "--knob", "max_num_seqs=64..16"), "search.knobs.max_num_seqs: low 64 is over high 16"),
+        ((*SIMULATED, "--knob", "nothere=3"), "search.knobs.nothere: unknown knob, vllm has no such flag"),
         ((*SIMULATED, "--knob", "=3"), "--knob: '=3'; allowed: NAME=VALUE"),
         ((*SIMULATED, "--knob", "max_num_seqs=[1,2"), "allowed: values of type int"),
         ((*SIMULATED, "--rate", "nan"), "'nan' is not a number"),

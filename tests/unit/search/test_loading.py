@@ -106,6 +106,31 @@ def test_user_fixes_narrows_widens_adds_and_drops() -> None:
     assert space.repair({"max_num_seqs": 5})["max_num_seqs"] == 100
 
 
+def test_other_flags_of_the_engine_are_searched_in_the_type_of_their_range() -> None:
+    edits = {"stream_interval": {"low": 1, "high": 8}, "kv_offloading_size": {"low": 0.5, "high": 4}, "seed": [1, 2]}
+    space = load_space("vllm", target(), {**edits, "enforce_eager": {"type": "bool"}, "max_model_len": 4096})
+    kinds = [str(space.by_name[name].kind) for name in (*edits, "enforce_eager")]
+    assert kinds == ["int", "float", "choice", "bool"]
+    assert space.fixed["max_model_len"] == 4096
+
+
+@pytest.mark.parametrize(
+    ("knob", "edit", "told"),
+    [
+        ("nothere", 3, "nothere: unknown knob, vllm has no such flag; allowed: max_num_seqs, "),
+        ("stream_interval", "often", "stream_interval: 'often'; --stream-interval must be an integer"),
+        ("stream_interval", {"low": 0.5, "high": 2}, "stream_interval: 0.5; --stream-interval must be an integer"),
+        ("stream_interval", [1, True], "stream_interval: True; --stream-interval takes a value"),
+        ("enforce_eager", 1, "enforce_eager: 1; --enforce-eager takes no value; allowed: true or false"),
+        ("dtype", ["auto", "fp4"], "dtype: 'fp4'; --dtype must be one of auto, "),
+        ("gpu_memory_utilization", {"high": 1.5}, "gpu_memory_utilization: 1.5; --gpu-memory-utilization must be from"),
+        ("swap_space", 4, "swap_space: unknown knob"),
+    ],
+)
+def test_what_the_engines_command_line_does_not_take_is_refused(knob: str, edit: object, told: str) -> None:
+    assert f"search.knobs.{told}" in mistakes("vllm", target(), {knob: edit})
+
+
 def test_value_that_leaves_nothing_to_try_is_fixed() -> None:
     space = load_space("vllm", target(), {"max_num_seqs": [64]})
     assert space.fixed["max_num_seqs"] == 64
@@ -129,7 +154,7 @@ def test_several_mistakes_are_told_together() -> None:
     told = mistakes("vllm", target(), edits)
     assert "search.knobs.max_num_seqs: 'many'" in told
     assert "search.knobs.max_num_batched_tokens: low 9000 is over high 100" in told
-    assert "search.knobs.max_num_sequences: unknown knob" in told
+    assert "search.knobs.max_num_sequences: unknown knob, vllm has no such flag; did you mean max_num_seqs" in told
     assert "search.knobs.enable_prefix_caching" in told
     assert "search.knobs.block_size: True" in told
     assert "unknown field hi; allowed: type, low" in told

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tuner.core.cause import Failure
 from tuner.core.flags import FlagEdit, FlagSyntax, FlagUse
@@ -36,6 +36,12 @@ class _Vllm:
         version: str | None = None,
     ) -> list[FlagEdit]:
         return flags.spell(candidate, baseline, fixed, version)
+
+    def settings(self) -> Collection[str]:
+        return flags.settings()
+
+    def misfit(self, knob: str, value: Value) -> str | None:
+        return flags.misfit(knob, value)
 
     def read(self, uses: Sequence[FlagUse]) -> tuple[Candidate, dict[str, Value]]:
         return flags.read(uses)

@@ -9,21 +9,12 @@ from functools import cache
 
 from tuner.core.errors import InvalidInput
 from tuner.core.flags import FlagUse
-from tuner.core.knob import Value
 from tuner.engines.engine import FlagAdvice
 from tuner.engines.vllm import speculation
 from tuner.engines.vllm.flags import last, whole
 from tuner.engines.vllm.history import DEPRECATED, SPECULATIVE_CONFIG_SINCE, Past, past
 from tuner.engines.vllm.options import Option, convert, options, version_of
 
-#: Bounds that vLLM's configuration checks after parsing.
-_BOUNDS: dict[str, tuple[float, float]] = {
-    "max_num_seqs": (1, float("inf")),
-    "max_num_batched_tokens": (1, float("inf")),
-    "gpu_memory_utilization": (0, 1),
-    "block_size": (1, float("inf")),
-    "tensor_parallel_size": (1, float("inf")),
-}
 #: Options that came later than some images that are still in use.
 _SINCE = {"speculative-config": SPECULATIVE_CONFIG_SINCE, "enable-log-requests": (0, 10, 1)}
 #: Options that took KEY=VALUE before they took JSON alone (vllm-project/vllm#21615).
@@ -149,7 +140,7 @@ def _value_problems(use: FlagUse, option: Option, version: str | None) -> Iterat
 
 def _text_problems(use: FlagUse, option: Option, text: str) -> Iterator[FlagAdvice]:
     try:
-        value = convert(option, text)
+        convert(option, text)
     except ValueError as allowed:
         close = difflib.get_close_matches(text, option.choices, n=1)
         yield FlagAdvice(
@@ -157,8 +148,6 @@ def _text_problems(use: FlagUse, option: Option, text: str) -> Iterator[FlagAdvi
             f"{text!r} is not allowed; it must be {allowed}",
             f"--{option.name}={close[0]}" if close else None,
         )
-        return
-    yield from _bound_problems(use, option, value)
 
 
 def _of_switch(option: Option, value: str) -> str:
@@ -181,16 +170,6 @@ def _json_problems(use: FlagUse, option: Option, version: str | None) -> Iterato
         json.loads(str(use.value))
     except ValueError:
         yield FlagAdvice(use.text, f"{use.value!r} is not JSON: keys and texts need double quotes")
-
-
-def _bound_problems(use: FlagUse, option: Option, value: Value) -> Iterator[FlagAdvice]:
-    bounds = _BOUNDS.get(option.dest)
-    if bounds is None or isinstance(value, (bool, str)):
-        return
-    low, high = bounds
-    if not low <= value <= high:
-        allowed = f"from {low:g} to {high:g}" if high != float("inf") else f"at least {low:g}"
-        yield FlagAdvice(use.text, f"{value} is out of range; it must be {allowed}")
 
 
 def _duplicates(uses: Sequence[FlagUse]) -> Iterator[FlagAdvice]:

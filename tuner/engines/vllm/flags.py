@@ -86,17 +86,29 @@ def spell(
     return edits
 
 
-def _text(option: Option, value: Value) -> str | bool:
-    if option.boolean != isinstance(value, bool):
-        raise InvalidInput(f"{option.dest}={value!r}: --{option.name} takes {'no' if option.boolean else 'a'} value")
+def settings() -> tuple[str, ...]:
+    """See Engine.settings."""
+    return tuple(option.dest for option in options().options)
+
+
+def misfit(knob: str, value: Value) -> str | None:
+    """See Engine.misfit."""
+    option = _option(knob)
+    if option.boolean:
+        return None if isinstance(value, bool) else f"--{option.name} takes no value; allowed: true or false"
     if isinstance(value, bool):
-        return value
-    text = str(value)
+        return f"--{option.name} takes a value"
     try:
-        convert(option, text)
+        convert(option, str(value))
     except ValueError as allowed:
-        raise InvalidInput(f"{option.dest}={value!r}: --{option.name} must be {allowed}") from None
-    return text
+        return f"--{option.name} must be {allowed}"
+    return None
+
+
+def _text(option: Option, value: Value) -> str | bool:
+    if (why := misfit(option.dest, value)) is not None:
+        raise InvalidInput(f"{option.dest}={value!r}: {why}")
+    return value if isinstance(value, bool) else str(value)
 
 
 def read(uses: Sequence[FlagUse]) -> tuple[Candidate, dict[str, Value]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,15 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([kmgtKMGT])?", re.ASCII)
 _INT = re.compile(r"\s*[+-]?\d{1,18}\s*", re.ASCII)
 _FLOAT = re.compile(r"\s*[+-]?(\d{1,18}(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*", re.ASCII)
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4}
+#: What vLLM's configuration checks after parsing: the lowest and highest value.
+_BOUNDS: dict[str, tuple[float, float]] = {
+    "max-num-seqs": (1, math.inf),
+    "max-num-batched-tokens": (1, math.inf),
+    "gpu-memory-utilization": (0, 1),
+    "max-model-len": (1, math.inf),
+    "block-size": (1, math.inf),
+    "tensor-parallel-size": (1, math.inf),
+}
 
 Version = tuple[int, ...]
 
@@ -122,6 +132,14 @@ def parse_size(text: str) -> int:
 
 def convert(option: Option, text: str) -> Value:
     """The value that `text` stands for. Raises ValueError with what is allowed instead."""
+    value = _read(option, text)
+    low, high = _BOUNDS.get(option.name, (-math.inf, math.inf))
+    if not isinstance(value, str) and not low <= value <= high:
+        raise ValueError(f"from {low:g} to {high:g}" if high < math.inf else f"at least {low:g}")
+    return value
+
+
+def _read(option: Option, text: str) -> Value:
     if option.choices and text not in option.choices:
         raise ValueError("one of " + ", ".join(option.choices))
     if option.type == "int":

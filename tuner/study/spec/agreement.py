@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tuner.core.errors import InvalidInput
 from tuner.core.slo import Metric
 from tuner.core.workload import ObjectiveKind
 from tuner.search.document import read_document
-from tuner.search.edits import edit
+from tuner.search.edits import check, edit
 from tuner.search.loading import space_file
 from tuner.study.spec.document import FieldPath
 from tuner.study.spec.sections import StudySpec
@@ -109,14 +110,20 @@ def _budget(spec: StudySpec) -> Iterator[Disagreement]:
 
 
 def _knobs(spec: StudySpec) -> Iterator[Disagreement]:
-    where = ("search", "knobs")
-    if not spec.search.knobs:
-        return
+    space = read_document(space_file(spec.engine))
+    yield from _told(("search", "knobs"), partial(edit, space, spec.search.knobs), "search")
+    if spec.target.simulated is not None:
+        yield from _told(
+            ("target", "simulated", "baseline"), partial(check, space, spec.target.simulated.baseline), "target"
+        )
+
+
+def _told(where: FieldPath, judge: Callable[[str], object], about: str) -> Iterator[Disagreement]:
+    """What `judge` finds wrong with the settings at `where`, each at its own place."""
+    dotted = ".".join(map(str, where))
     try:
-        edit(read_document(space_file(spec.engine)).knobs, spec.search.knobs, ".".join(where))
+        judge(dotted)
     except InvalidInput as error:
         for problem in error.problems:
-            rest = problem.removeprefix(".".join(where) + ".")
-            knob, _, text = rest.partition(":")
-            name, *below = knob.split(".")
-            yield Disagreement((*where, name, *below), text.strip(), _about("search", "engine"))
+            knob, _, text = problem.removeprefix(f"{dotted}.").partition(":")
+            yield Disagreement((*where, *knob.split(".")), text.strip(), _about(about, "engine"))

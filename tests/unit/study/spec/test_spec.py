@@ -317,9 +317,10 @@ budget:
         ("search: {sampler: gp}", "study.yaml:2: search.sampler: 'gp' is not known; allowed: tpe, random"),
         ("search: {allow_output_change: 1}", "allow_output_change: 1 is not true or false; allowed: true or false"),
         ("search: {allow_output_change: yes}", "study.yaml:2: search.allow_output_change: 'yes' is not true or false"),
-        ("search: {knobs: {max_num_sequences: 4..8}}", None),
+        ("search: {knobs: {max_num_sequences: 8}}", "vllm has no such flag; did you mean max_num_seqs or"),
         ("search: {knobs: {max_num_seqs: [a]}}", "study.yaml:2: search.knobs.max_num_seqs: ['a']; allowed: values"),
-        ("search: {knobs: {no_such_knob: search}}", "study.yaml:2: search.knobs.no_such_knob: unknown knob; allowed:"),
+        ("search: {knobs: {no_such_knob: search}}", "study.yaml:2: search.knobs.no_such_knob: unknown knob, vllm has"),
+        ("search: {knobs: {stream_interval: search}}", "study.yaml:2: search.knobs.stream_interval: has no usual"),
         ("search: {knobs: {max_num_seqs: {low: 9, hihg: 8}}}", "search.knobs.max_num_seqs: unknown field hihg"),
         ("search: {knobs: {max_num_seqs: {low: .inf}}}", "search.knobs.max_num_seqs.low: .inf is not a finite number"),
         ("storage: postgresql://me:s3cret@h:x/d", "storage: 'postgresql://***@h:x/d' is not a database URL"),
@@ -370,6 +371,18 @@ def test_what_is_not_a_study_at_all_is_refused(refuse: Refuse, text: str | bytes
     assert said in problems[0]
 
 
+def test_a_simulated_baseline_takes_only_what_the_engine_takes(refuse: Refuse) -> None:
+    baseline = "{max_num_seq: 8, block_size: big, stream_interval: 0.5, enforce_eager: true, max_num_seqs: 8}"
+    problems = refuse(f"target:\n  simulated: {{gpu: l4, model: qwen3-8b, baseline: {baseline}}}\n")
+    where = "study.yaml:2: target.simulated.baseline"
+    assert len(problems) == 3
+    assert problems[0].startswith(f"{where}.max_num_seq: unknown knob, vllm has no such flag; did you mean max_num_se")
+    assert problems[1:] == [
+        f"{where}.block_size: 'big'; allowed: a value of type choice",
+        f"{where}.stream_interval: 0.5; --stream-interval must be an integer",
+    ]
+
+
 def test_modes_that_are_not_built_are_refused(refuse: Refuse) -> None:
     problems = refuse("target:\n  kubernetes:\n    mode: shadow\n")
     assert problems == ["study.yaml:3: target.kubernetes.mode: 'shadow' is not known; allowed: live"]
@@ -400,7 +413,8 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
         ({"namespace": "a", "slo": ["ttft <= 1s"]}, "--slo: slos[0]: 'ttft <= 1s': ttft needs a statistic; allowed:"),
         ({"namespace": "a", "knob": ["max_num_seqs"]}, "--knob: 'max_num_seqs'; allowed: NAME=VALUE"),
         ({"namespace": "a", "knob": ["max_num_seqs=0.5"]}, "--knob: search.knobs.max_num_seqs: 0.5; allowed: a value"),
-        ({"namespace": "a", "knob": ["max_num_seq=drop"]}, "--knob: search.knobs.max_num_seq: unknown knob; allowed:"),
+        ({"namespace": "a", "knob": ["max_num_seq=drop"]}, "vllm has no such flag; did you mean max_num_seqs"),
+        ({"namespace": "a", "knob": ["nothere=3"]}, "--knob: search.knobs.nothere: unknown knob, vllm has no"),
     ],
 )
 def test_options_are_refused_by_their_spelling(refuse: Refuse, options: dict[str, Any], said: str) -> None:
