@@ -4,7 +4,7 @@ from tuner.probe.capacity import measure
 from tuner.probe.client import HttpDriver, http_driver
 from tuner.probe.job import Job, Limits
 from tuner.probe.output_check import MAX_TOKENS, PROMPTS, Agreement, compare
-from tuner.probe.soak import soak
+from tuner.probe.soak import longest_request, soak
 
 __all__ = [
     "MAX_TOKENS",
@@ -15,6 +15,7 @@ __all__ = [
     "Limits",
     "compare",
     "http_driver",
+    "longest_request",
     "measure",
     "soak",
 ]

@@ -11,6 +11,7 @@ from tuner.core.workload import Load, Objective, ObjectiveKind, Workload
 from tuner.probe.job import Job, Limits
 from tuner.probe.level import LevelTest, Size
 from tuner.probe.session import Session
+from tuner.probe.workload import Requests
 
 _NO_ERRORS = Slo(Metric.ERROR_RATE, "rate", 0.0)
 _ROUNDS = 2
@@ -44,6 +45,15 @@ async def soak(
     if len(found.records) == len(requests) and all(record.ok for record in found.records):
         return _answered(level, Answer.PASS)
     return _answered(level, Answer.FAIL)
+
+
+def longest_request(workload: Workload) -> tuple[int, int]:
+    """Prompt and output tokens of what a soak sends, as far as they are certain: of a file's prompts 1 token each."""
+    requests = Requests.of(workload, 0, 0, with_text=False)
+    if requests.file_prompts:
+        return 1, max(prompt.output_tokens or workload.output.mean for prompt in requests.file_prompts)
+    longest = requests.longest(1, _QUANTILE)[0]
+    return longest.prompt_tokens, longest.output_tokens
 
 
 def _answered(level: Level, answer: Answer) -> Level:

@@ -18,6 +18,7 @@ from tuner.search import Space, load_space
 from tuner.store import Store, StudyRecord, StudyState
 from tuner.study.budget import Budget, Ledger
 from tuner.study.confirm import Confirmation, confirm
+from tuner.study.lengths import refuse_too_long
 from tuner.study.loop import Aim, TrialLoop
 from tuner.study.place import Place
 from tuner.study.progress import Note, Observer
@@ -85,6 +86,7 @@ class Session:
             allow_output_change=self.spec.search.allow_output_change,
             real_text=self.spec.core_workload().real_text,
         )
+        refuse_too_long(self.spec.core_workload(), info, space)
         return Preview(info, space, self._aim(), self._budget(), self._expected_s(info))
 
     async def run(self, preview: Preview, observe: Observer) -> Ending:

@@ -120,6 +120,18 @@ async def test_a_live_study_without_anybody_to_ask_is_refused_after_saying_what_
     assert cluster.deployment == before
 
 
+async def test_requests_longer_than_the_deployments_own_limit_are_refused_before_anything_changes(
+    cluster: Cluster,
+) -> None:
+    cluster.server.put("deployments", "ns", engine("short", args=("--max-model-len=2k",)), "helm")
+    before = cluster.server.get("deployments", "ns", "short")["spec"]
+    said = await cluster.tuner("start", "short", "--prompt-tokens", "4096", "--yes")
+    assert said.code == 2
+    assert "requests need 4224 tokens" in said.err
+    assert "the engine takes 2000 (its --max-model-len)" in said.err
+    assert cluster.server.get("deployments", "ns", "short")["spec"] == before
+
+
 @pytest.mark.parametrize(("answer", "code"), [(b"\n", 1), (signal.SIGINT, 130)])
 async def test_a_no_and_ctrl_c_at_the_question_change_nothing(
     cluster: Cluster, answer: bytes | signal.Signals, code: int

@@ -38,6 +38,10 @@ SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
         ((*SIMULATED, "--knob", "nothere=3"), "search.knobs.nothere: unknown knob, vllm has no such flag"),
         ((*SIMULATED, "--knob", "=3"), "--knob: '=3'; allowed: NAME=VALUE"),
         ((*SIMULATED, "--knob", "max_num_seqs=[1,2"), "allowed: values of type int"),
+        (
+            (*SIMULATED, "--prompt-tokens", "140000"),
+            "requests need 140128 tokens for a prompt of 140000 and an output of",
+        ),
         ((*SIMULATED, "--rate", "nan"), "'nan' is not a number"),
         ((*SIMULATED, "--objective", "headroom"), "objective.rate: missing"),
         ((*SIMULATED, "--prompts-file", "/dev/null"), "'/dev/null' is an empty file"),
