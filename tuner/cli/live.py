@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -26,7 +27,10 @@ Line = tuple[str, Text]  # who is spoken of, and what is said
 
 
 class LiveView:
-    """An observer of a study. Use as a context manager; call it with each event."""
+    """An observer of a study. Use as a context manager; call it with each event.
+
+    A terminal that hung up, or a pipe that nobody reads, stops no study: what can't be said there is not said.
+    """
 
     def __init__(self, console: Console, objective: Objective, title: str, *, quiet: bool = False) -> None:
         self._console = Console(stderr=True, quiet=True) if quiet else console
@@ -48,7 +52,8 @@ class LiveView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._console.is_terminal:
-            self._live.stop()
+            with suppress(OSError):
+                self._live.stop()
 
     def __call__(self, event: Event) -> None:
         """Take one event: keep what the panel shows, and print the lines that stay."""
@@ -65,8 +70,9 @@ class LiveView:
                 self._last = event
             case Note():
                 pass
-        for line in self._lines(event):
-            self._print(line)
+        with suppress(OSError):
+            for line in self._lines(event):
+                self._print(line)
 
     def _lines(self, event: Event) -> list[Line]:
         """What stays on the screen of an event. In a terminal the panel shows what goes on meanwhile."""

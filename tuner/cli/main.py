@@ -97,23 +97,44 @@ def main() -> None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a log or a pipe should see a study's lines as they come
+    code = _run()
     try:
-        try:
-            app(prog_name="tuner")
-        finally:
-            sys.stdout.flush()
+        sys.stdout.flush()
+    except OSError as error:
+        code = code or _no_output(error)
+        _silence(1)
+    sys.exit(code)
+
+
+def _run() -> str | int | None:
+    try:
+        app(prog_name="tuner")
+    except SystemExit as ended:
+        return ended.code
     except TunerError as error:
         _complain(str(error) or type(error).__name__)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     except OSError as error:
-        # Nothing is written any more, not even what Python still holds: it would fail again on the way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        _complain(f"{error.filename or 'output'}: {error.strerror or error}")
-        sys.exit(1)
+        _silence(1)
+        return _no_output(error)
+    return 0
+
+
+def _no_output(error: OSError) -> int:
+    _complain(f"{error.filename or 'output'}: {error.strerror or error}")
+    return 1
 
 
 def _complain(text: str) -> None:
-    for line in text.splitlines():
-        print(f"tuner: {line.strip()}", file=sys.stderr)
+    try:
+        for line in text.splitlines():
+            print(f"tuner: {line.strip()}", file=sys.stderr)
+    except OSError:  # the terminal is gone: the exit code has to do
+        _silence(2)
+
+
+def _silence(descriptor: int) -> None:
+    """Write nothing there any more, not even what Python still holds: it would fail again on the way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)

@@ -29,8 +29,8 @@ async def interruptible(work: Coroutine[Any, Any, Result], say: Callable[[str], 
             say("still putting everything back; please wait")
             return
         received.append(number)
+        task.cancel()  # first of all: whoever listens may be gone
         say("stopping: everything is being put back")
-        task.cancel()
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, stop, number)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 from pathlib import Path
@@ -39,3 +41,23 @@ def test_a_signal_stops_a_study_and_says_so(tmp_path: Path, number: signal.Signa
     shown = json.loads(call("show", "--storage", f"sqlite:///{tmp_path}/t.db", "-o", "json").out)
     assert shown["state"] == "stopped"
     assert shown["trials"][0]["outcome"] == "unfinished"
+
+
+def test_a_terminal_that_goes_away_stops_the_study_like_a_signal(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    running = subprocess.Popen(
+        ["setsid", "--ctty", "--wait", *command(*STUDY)],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = b""
+    while b"trial   0" not in seen:
+        seen += os.read(ours, 4096)
+    os.close(ours)  # hangs up: SIGHUP, and nothing can be written any more
+    assert running.wait(timeout=30) == 128 + signal.SIGHUP
+    shown = json.loads(call("show", "--storage", f"sqlite:///{tmp_path}/t.db", "-o", "json").out)
+    assert (shown["state"], shown["detail"]) == ("stopped", "stopped by the user")

@@ -120,23 +120,6 @@ def test_a_killed_study_goes_on_without_losing_or_repeating_a_trial(study: Path,
     assert sum(t.kind is TrialKind.BASELINE for t in trials) == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_stops_the_study_puts_the_target_back_and_leaves_it_resumable(
-    study: Path, tmp_path: Path, number: signal.Signals
-):
-    with running(study, tmp_path) as process:
-        for line in process.stdout:
-            if line.split()[:2] == ["trial", "1"]:
-                break
-        process.send_signal(number)
-        rest = process.stdout.read()
-        assert process.wait(timeout=60) == 128 + number
-    assert "the target is as it was found" in rest
-    assert "Traceback" not in rest
-    with Store.open(url(tmp_path)) as store:
-        assert store.studies()[0].state.value == "stopped"
-
-
 def test_two_processes_on_one_study_do_not_collide(study: Path, tmp_path: Path):
     with running(study, tmp_path, "--starts", "40") as first:  # so many that it does not end meanwhile
         next(line for line in first.stdout if line.startswith("trial "))
