@@ -20,7 +20,6 @@ from tuner.study.report import find_study
 from tuner.study.signals import interruptible
 from tuner.study.spec.quantity import parse_duration
 from tuner.study.winner import Winner, on_deployment, winner_of
-from tuner.targets.kubernetes import live_apply
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 
@@ -66,8 +65,9 @@ async def _apply(
         api_key=os.environ.get("TUNER_API_KEY"),
     )
     try:
-        diff = await live_apply.preview(target, winner.candidate)
-        if not diff:
+        await target.inspect()
+        diff = target.preview(winner.candidate)
+        if diff is None:
             console.print(f"{winner.deployment} runs these settings already", highlight=False)
             return
         await on_deployment(winner, client)  # refuses where the Deployment is not what was measured
@@ -75,15 +75,15 @@ async def _apply(
         if not yes:
             ask("Apply this? The engine restarts and serves nobody meanwhile.")
         holder = f"tuner-apply-{uuid.uuid4().hex[:12]}"
-        running = await interruptible(live_apply.keep(target, winner.candidate, holder, deadline_s, _say), say=_say)
+        running = await interruptible(target.keep(winner.candidate, holder, deadline_s, _say), say=_say)
     except TrialFailed as failed:
         raise TunerError(
             f"{failed.failure}\nthe change was undone: {winner.deployment} runs what it ran before"
         ) from failed
     finally:
         await target.release()
-    took = f" after {units.duration(running.start_s)}" if running else ""
-    console.print(f"{winner.deployment} runs the winner of study {winner.study}{took}", highlight=False)
+    took = units.duration(running.start_s)
+    console.print(f"{winner.deployment} runs the winner of study {winner.study} after {took}", highlight=False)
 
 
 def _show(winner: Winner, diff: str) -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: A pattern of the flags whose values are secrets, also where they are abbreviated ("--api-k"). A list of names and not
+#: of words in them: "--max-num-batched-tokens" has "token" in it.
+SECRET_FLAG = r"--(?:api[-_]k|hf[-_]t|ssl[-_]keyfile[-_]p)[a-z]*"
+
 
 @dataclass(frozen=True)
 class FlagSpec:

@@ -18,7 +18,6 @@ from tuner.engines.vllm import VLLM
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 from tuner.targets.kubernetes.discover import choose, examine
-from tuner.targets.kubernetes.live_apply import keep, preview
 from tuner.targets.kubernetes.snapshot import stored
 
 Object = dict[str, Any]
@@ -152,9 +151,10 @@ async def test_a_kept_winner_stays_and_everything_else_goes_back(bench: Bench, m
     bench.server.node.gpus = 1  # a rolling update would wait for a second one for ever
     target = await make_target(acquire=False)
     winner = Candidate.of(max_num_seqs=128)
-    assert "+--max-num-seqs=128" in (await preview(target, winner)).splitlines()
-    running = await keep(target, winner, "study-1", 10.0, lambda _: None)
-    assert running is not None
+    await target.inspect()
+    assert "+--max-num-seqs=128" in (target.preview(winner) or "").splitlines()
+    await target.keep(winner, "study-1", 10.0, lambda _: None)
+    await target.release()
     assert bench.args[0] == "--max-num-seqs=128"
     assert stored(bench.deployment) is None
     before["template"]["spec"]["containers"][0]["args"][0] = "--max-num-seqs=128"
@@ -165,15 +165,27 @@ async def test_a_kept_winner_stays_and_everything_else_goes_back(bench: Bench, m
 async def test_a_winner_that_does_not_start_is_undone(bench: Bench, make_target: Callable[..., Any]) -> None:
     before = bench.picture()
     target = await make_target(acquire=False)
+    await target.inspect()
     with pytest.raises(TrialFailed) as caught:
-        await keep(target, candidate(2003), "study-1", 10.0, lambda _: None)
+        await target.keep(candidate(2003), "study-1", 10.0, lambda _: None)
     assert caught.value.failure.cause is Cause.GPU_OOM_AT_START
     assert bench.picture() == before
     await bench.ready()
 
 
-async def test_keeping_what_is_there_already_changes_nothing(bench: Bench, make_target: Callable[..., Any]) -> None:
-    before = bench.deployment["metadata"]["resourceVersion"]
-    target = await make_target(acquire=False)
-    assert await keep(target, Candidate.of(max_num_seqs=64), "study-1", 10.0, lambda _: None) is None
-    assert bench.deployment["metadata"]["resourceVersion"] == before
+async def test_what_runs_already_is_no_change(bench: Bench, make_target: Callable[..., Any]) -> None:
+    target = await make_target(bench.name, acquire=False)
+    await target.inspect()
+    assert target.preview(Candidate.of(max_num_seqs=64)) is None
+
+
+async def test_a_winner_that_changes_only_the_batched_tokens_is_shown_as_it_is(
+    server: ApiServer, make_target: Callable[..., Any]
+) -> None:
+    bench = Bench(server)
+    bench.deploy(engine(args=("--max-num-batched-tokens=2048", "--api-key", "sk-secret")))
+    target = await make_target(bench.name, acquire=False)
+    await target.inspect()
+    shown = target.preview(Candidate.of(max_num_seqs=64, max_num_batched_tokens=8192)) or ""
+    assert {"---max-num-batched-tokens=2048", "+--max-num-batched-tokens=8192"} <= set(shown.splitlines())
+    assert "sk-secret" not in shown

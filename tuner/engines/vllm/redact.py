@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 
+from tuner.core.flags import SECRET_FLAG
+
 BLOT = "<redacted>"
 
 _QUOTED_OR_WORD = r"(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;)}\]\"']+)"
-_FLAG = r"--(?:api[-_]k(?:ey?)?|hf[-_]t(?:ok(?:en?)?)?)"
 _SECRET_NAME = r"[A-Za-z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)"
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # --api-key VALUE [VALUE ...], --hf-token=VALUE, as shell words and as list items; argparse takes --api-k as well
-    (re.compile(rf"({_FLAG})=" + _QUOTED_OR_WORD, re.I), rf"\1={BLOT}"),
-    (re.compile(rf"({_FLAG})((?:[ \t]+(?!-)[^\s]+)+)", re.I), rf"\1 {BLOT}"),
-    (re.compile(rf"({_FLAG}['\"],\s*)" + _QUOTED_OR_WORD, re.I), rf"\1{BLOT}"),
-    (re.compile(rf"({_FLAG}['\"]?\s*\n\s*-\s+)" + _QUOTED_OR_WORD, re.I), rf"\1{BLOT}"),
+    (re.compile(rf"({SECRET_FLAG})=" + _QUOTED_OR_WORD, re.I), rf"\1={BLOT}"),
+    (re.compile(rf"({SECRET_FLAG})((?:[ \t]+(?!-)[^\s]+)+)", re.I), rf"\1 {BLOT}"),
+    (re.compile(rf"({SECRET_FLAG}['\"],\s*)" + _QUOTED_OR_WORD, re.I), rf"\1{BLOT}"),
+    (re.compile(rf"({SECRET_FLAG}['\"]?\s*\n\s*-\s+)" + _QUOTED_OR_WORD, re.I), rf"\1{BLOT}"),
     # 'api_key': ['a', 'b'] and "hf_token": "x", as in vLLM's "non-default args" line
     (
         re.compile(

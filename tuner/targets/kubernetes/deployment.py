@@ -18,6 +18,7 @@ from tuner.engines.engine import Engine, Exit
 from tuner.podspec import EngineContainer
 from tuner.targets.kubernetes import changes, fields, guarded, hardware, readback, replicas
 from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.discover import Examination, examine
 from tuner.targets.kubernetes.errors import ApiError, Invalid
 from tuner.targets.kubernetes.fields import Object
@@ -25,12 +26,14 @@ from tuner.targets.kubernetes.lease import Lease
 from tuner.targets.kubernetes.ownership import unsubresourced
 from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
-from tuner.targets.kubernetes.restore import diff, foreign, restore, settle
+from tuner.targets.kubernetes.restore import foreign, restore, settle
 from tuner.targets.kubernetes.rollout import Ready, Rollout, Start, blame, fail_if_changed
 from tuner.targets.kubernetes.serving import Serving
 from tuner.targets.kubernetes.snapshot import Snapshot, check_size, stored
 from tuner.targets.target import Progress, Running
 
+#: What stays of a winner that is applied.
+_KEPT = (fields.COMMAND, fields.ARGS, fields.GPUS)
 # The kubelet shows an exit about a second after it; what shows later was not the reason.
 _DIAGNOSE_S = 3.0
 _POLL_S = 0.3
@@ -134,26 +137,29 @@ class KubernetesTarget:
             await replicas.prune(self._client, self._written)
         return running
 
-    def preview(self, candidate: Candidate) -> str:
-        """What `keep` would change on the command line, as a unified diff (secrets masked); empty for no change."""
-        original, name = self._seen.deployment, self._container.name
-        before = fields.read(original, name, [fields.COMMAND, fields.ARGS])
+    def preview(self, candidate: Candidate) -> str | None:
+        """What `keep` would change, as a unified diff (secrets masked); None for no change."""
         after = self._values(candidate, 0.0)
-        parts = [diff(n, v, after[n], "now", "then") for n, v in before.items() if v != after[n]]
-        return "\n".join(parts)
+        before = fields.read(self._seen.deployment, self._container.name, [name for name in _KEPT if name in after])
+        parts = [
+            diff(name, value, after[name], "now", "then") for name, value in before.items() if value != after[name]
+        ]
+        return "\n".join(parts) if parts else None
 
-    async def keep(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
+    async def keep(self, candidate: Candidate, holder: str, deadline_s: float, progress: Progress) -> Running:
         """Change the Deployment to `candidate` for good; undone where the engine does not become ready with it.
 
-        The rollout goes by the Deployment's own strategy unless that would wait for a second GPU. Strategy and deadline
-        go back at the end; the flags stay, owned by us. Raises TrialFailed after the undoing.
+        Takes the exclusive right for `holder` first. The rollout goes by the Deployment's own strategy unless that
+        would wait for a second GPU. Strategy and deadline go back at the end; the flags stay, owned by us. Raises
+        TrialFailed after the undoing.
         """
         began = self.now()
+        await self.acquire(holder)
         progress("changing the Deployment")
         try:
             self._written = await self._write(candidate, deadline_s, mark=None)
             running = await self._follow(self._written, candidate, began, deadline_s, progress)
-            await settle(self._client, self._namespace, self._name, (fields.ARGS, fields.COMMAND, fields.GPUS))
+            await settle(self._client, self._namespace, self._name, _KEPT)
         except BaseException:
             await self.restore()
             raise

@@ -8,16 +8,15 @@ Recreate, because the original rolling update would wait for a second GPU; (2) o
 from __future__ import annotations
 
 import asyncio
-import difflib
-import json
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
 from tuner.core.errors import Refused
 from tuner.targets.kubernetes import fields, guarded, ownership, replicas
 from tuner.targets.kubernetes.client import MERGE, Client
+from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.errors import NotFound
 from tuner.targets.kubernetes.fields import Fields, Object
 from tuner.targets.kubernetes.lease import forget
@@ -26,7 +25,6 @@ from tuner.targets.kubernetes.snapshot import Snapshot, stored
 
 _PATIENCE_S = 600.0
 _POLL_S = 0.5
-_SECRET_WORDS = ("key", "token", "secret", "password", "credential")
 
 
 @dataclass(frozen=True)
@@ -232,31 +230,3 @@ def foreign(live: Object, snapshot: Snapshot) -> tuple[str, ...]:
             if name != fields.START and value not in (snapshot.original.get(name), snapshot.last[name])
         )
     )
-
-
-def diff(name: str, before: Any, after: Any, left: str, right: str) -> str:
-    """A unified diff of one field, one list item per line, secrets masked."""
-    lines = difflib.unified_diff(_lines(before), _lines(after), f"{name} ({left})", f"{name} ({right})", lineterm="")
-    return "\n".join(lines)
-
-
-def _lines(value: Any) -> list[str]:
-    if isinstance(value, list):
-        return _masked([str(item) for item in value])
-    if isinstance(value, Mapping):
-        return [f"{key}: {json.dumps(value[key], sort_keys=True)}" for key in sorted(value)]
-    return [] if value is None else [str(value)]
-
-
-def _masked(items: list[str]) -> list[str]:
-    shown: list[str] = []
-    secret = False
-    for item in items:
-        name, sign, _ = item.partition("=")
-        sensitive = item.startswith("-") and any(word in name.lower() for word in _SECRET_WORDS)
-        if secret and not item.startswith("-"):
-            shown.append("***")
-        else:
-            shown.append(f"{name}=***" if sensitive and sign else item)
-        secret = sensitive and not sign
-    return shown

@@ -17,9 +17,10 @@ from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.engines.vllm import VLLM
 from tuner.targets.kubernetes import changes, fields
+from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.fields import ORIGINAL
 from tuner.targets.kubernetes.readback import ineffective
-from tuner.targets.kubernetes.restore import diff, foreign
+from tuner.targets.kubernetes.restore import foreign
 from tuner.targets.kubernetes.snapshot import Snapshot, stored
 
 Object = dict[str, Any]
@@ -136,13 +137,35 @@ def test_only_a_value_that_is_neither_original_nor_ours_is_foreign(live: str, or
 
 
 def test_a_diff_shows_one_item_per_line_and_no_secrets() -> None:
-    before = ["--api-key", "sk-1", "--hf-token=hf_1", "--max-num-seqs=1"]
-    after = ["--api-key", "sk-2", "--hf-token=hf_2", "--max-num-seqs=2"]
+    before = [
+        "--api-key",
+        "sk-1",
+        "sk-3",
+        "--hf-token=t1",
+        "--ssl-keyfile-password=p1",
+        "--api-k=k1",
+        "--max-num-seqs=1",
+    ]
+    after = [
+        "--api-key",
+        "sk-2",
+        "sk-4",
+        "--hf-token=t2",
+        "--ssl-keyfile-password=p2",
+        "--api-k=k2",
+        "--max-num-seqs=2",
+    ]
     text = diff("args", before, after, "now", "then")
     assert "---max-num-seqs=1" in text
     assert "+--max-num-seqs=2" in text
-    for secret in ("sk-1", "sk-2", "hf_1", "hf_2"):
+    for secret in ("sk-1", "sk-2", "sk-3", "sk-4", "t1", "t2", "p1", "p2", "k1", "k2"):
         assert secret not in text
+
+
+@pytest.mark.parametrize("flag", ["--max-num-batched-tokens", "--ssl-keyfile", "--tokenizer", "--skip-tokenizer-init"])
+def test_a_flag_with_a_word_of_secrets_in_its_name_is_shown(flag: str) -> None:
+    text = diff("args", [f"{flag}=1", flag, "3"], [f"{flag}=2", flag, "4"], "now", "then")
+    assert {f"-{flag}=1", f"+{flag}=2", "-3", "+4"} <= set(text.splitlines())
 
 
 def facts(tokens: int) -> EngineFacts:
