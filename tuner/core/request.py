@@ -94,16 +94,15 @@ class LevelPlan:
 class LevelRecords:
     """What a driver saw in one level: finished (or failed) requests in the order of their planned index.
 
-    `lag_p99_s` is the driver's own lateness in sending (0 for the simulator); `saturated` says that the driver, not the
-    engine, was the bottleneck, which voids the level. `engine_requests` is what the engine's own counter says it served
-    during the level (None where it has none): a difference from the requests sent means foreign traffic.
+    `lag_p99_s` is the driver's own lateness in sending and reading (0 for the simulator). `engine_requests` is what the
+    engine's own counter says it served during the level (None where it has none): a difference from the requests sent
+    means foreign traffic.
     """
 
     records: tuple[RequestRecord, ...]
     duration_s: float
     sent: int
     lag_p99_s: float = 0.0
-    saturated: bool = False
     engine_requests: int | None = None
     preemptions: int | None = None
     peak_running: int | None = None

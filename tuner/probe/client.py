@@ -24,9 +24,6 @@ _POLL_S = 1.0
 # vLLM's words for "the engine's process is gone while the API server still answers".
 _ENGINE_DEAD = ("EngineCore encountered an issue", "EngineDeadError")
 _REFUSED_IN_A_ROW = 3
-# The probe's own delay bends a result when it is both noticeable and a share of what is measured.
-_LAG_S = 0.005
-LAG_SHARE = 0.05
 
 
 def http_driver(
@@ -36,15 +33,13 @@ def http_driver(
     api: Api = Api.COMPLETIONS,
     api_key: str | None = None,
     counters: Counters,
-    lag_share: float = LAG_SHARE,
 ) -> HttpDriver:
     """A driver for the OpenAI-compatible server at `endpoint` (base URL, with or without /v1) that serves `model`.
 
-    `counters` reads the text of /metrics (an engine module's `counters`). A level is void (saturated) where the p99 of
-    the probe's own delays is over 5 ms and over `lag_share` of the p95 TTFT. Nothing is started or sent before the
-    first level. TLS certificates are verified; proxies of the environment are not used.
+    `counters` reads the text of /metrics (an engine module's `counters`). Nothing is started or sent before the first
+    level. TLS certificates are verified; proxies of the environment are not used.
     """
-    return HttpDriver(endpoint, model, api=api, api_key=api_key, counters=counters, lag_share=lag_share)
+    return HttpDriver(endpoint, model, api=api, api_key=api_key, counters=counters)
 
 
 @dataclass
@@ -82,14 +77,12 @@ class HttpDriver:
         api: Api,
         api_key: str | None,
         counters: Counters,
-        lag_share: float = LAG_SHARE,
     ) -> None:
         self._endpoint = endpoint.rstrip("/").removesuffix("/v1")
         self._model = model
         self._api = api
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._control = Control(self._endpoint, self._headers, counters)
-        self._lag_share = lag_share
         self._process: LoadProcess | None = None
 
     @property
@@ -124,7 +117,6 @@ class HttpDriver:
             ended.duration_s,
             ended.sent,
             lag,
-            _saturated(lag, self._lag_share, progress.records),
             _difference(("requests", "running", "waiting"), before, after),
             _difference(("preemptions",), before, after),
             progress.peak_running,
@@ -222,11 +214,6 @@ class HttpDriver:
     def _body(self, text: str, max_tokens: int) -> dict[str, object]:
         prompt = {"prompt": text} if self._api is Api.COMPLETIONS else {"messages": [{"role": "user", "content": text}]}
         return {"model": self._model, **prompt, "max_tokens": max_tokens}
-
-
-def _saturated(lag_p99_s: float, lag_share: float, records: Sequence[RequestRecord]) -> bool:
-    ttfts = [record.ttft_s for record in records if record.ttft_s is not None]
-    return lag_p99_s > _LAG_S and bool(ttfts) and lag_p99_s > lag_share * float(np.quantile(ttfts, 0.95))
 
 
 def _difference(names: tuple[str, ...], before: Mapping[str, float], after: Mapping[str, float]) -> int | None:

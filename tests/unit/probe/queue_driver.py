@@ -14,7 +14,7 @@ class QueueDriver:
     """Each request waits for one of `servers`, gets its first token after `prefill_s` and one every `step_s` then.
 
     The highest stable rate is servers / (prefill_s + step_s * (output tokens - 1)). `broken` names an error for some
-    requests; `foreign` and `saturated` make levels void.
+    requests; `foreign` makes levels void, and so may the delay `lag_s` of the first `late` levels.
     """
 
     servers: int = 8
@@ -22,8 +22,8 @@ class QueueDriver:
     step_s: float = 0.02
     broken: Callable[[PlannedRequest], str | None] = lambda _: None
     foreign: int = 0
-    saturated: int = 0  # the next so many levels (warm-up included)
-    lag_s: float = 1.0  # what it says of its own delay
+    late: int = 0  # warm-up included
+    lag_s: float = 1.0
     needs_text: bool = False
     plans: list[LevelPlan] = field(default_factory=list)
     recorded: list[LevelRecords] = field(default_factory=list)
@@ -54,13 +54,12 @@ class QueueDriver:
             records += [_cut(record, plan.max_s) for record in self._served(plan) if _runs(record, seen, plan.max_s)]
         duration = stopped_s if stopped_s is not None else max((record.end_s for record in records), default=0.0)
         sent = sum(record.sent_s <= duration for record in self._served(plan))
-        self.saturated -= 1
+        self.late -= 1
         result = LevelRecords(
             _in_order(records),
             duration,
             sent,
-            self.lag_s,
-            saturated=self.saturated >= 0,
+            self.lag_s if self.late >= 0 else 0.0,
             engine_requests=sent + self.foreign,
         )
         self.recorded.append(result)

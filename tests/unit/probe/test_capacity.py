@@ -155,18 +155,18 @@ async def test_void_levels_are_repeated_once_and_then_fail_the_trial() -> None:
     with pytest.raises(TrialFailed) as foreign:
         await measure(QueueDriver(foreign=3), job(incumbent_rate=3.0))
     with pytest.raises(TrialFailed) as saturated:
-        await measure(QueueDriver(saturated=9), job(incumbent_rate=9.0))
+        await measure(QueueDriver(late=9), job(incumbent_rate=9.0))
 
     assert foreign.value.failure.cause is Cause.FOREIGN_TRAFFIC
     assert saturated.value.failure.cause is Cause.PROBE_ERROR
-    once = await measure(QueueDriver(saturated=2), job(incumbent_rate=9.0))
+    once = await measure(QueueDriver(late=2), job(incumbent_rate=9.0))
     assert [level.saturated for level in once.levels] == [True, False]
     assert once.deciding == 1
 
 
 async def test_a_late_probe_is_no_matter_where_it_can_not_have_changed_the_answer() -> None:
-    passed = await measure(QueueDriver(saturated=9), job(incumbent_rate=3.0, limits=Limits(levels=1)))
-    failed = await measure(QueueDriver(saturated=9, lag_s=0.01), job(incumbent_rate=20.0))
+    passed = await measure(QueueDriver(late=9), job(incumbent_rate=3.0, limits=Limits(levels=1)))
+    failed = await measure(QueueDriver(late=9, lag_s=0.01), job(incumbent_rate=20.0))
 
     assert passed.level.answer is Answer.PASS
     assert failed.level.answer is not Answer.PASS

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.unit.probe.records import record
+from tuner.core.measurement import Answer, Level
+from tuner.core.request import LevelRecords, RequestRecord
+from tuner.core.slo import parse_slo
+from tuner.core.workload import Load
+from tuner.probe.level import LevelTest, Size
+
+
+def level_of(records: Sequence[RequestRecord], slo: str, *, lag_s: float = 0.0) -> Level:
+    count = len(records)
+    planned = tuple(one.planned for one in records)
+    size = Size(warmup=0, count=count, timeout_s=30.0, max_s=100.0)
+    test = LevelTest(Load(rate=10.0), (parse_slo(slo),), planned, size)
+    return test.level(LevelRecords(tuple(records), count / 10, count, lag_s))
+
+
+def with_gaps(seconds: float) -> tuple[RequestRecord, ...]:
+    return tuple(record(i, sent=0.1 * i, gaps=(seconds,) * 10) for i in range(200))
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "lag_s", "void"),
+    [
+        (0.045, 0.022, True),  # without the delay it would have been 23 ms
+        (0.045, 0.012, False),  # 33 ms
+        (0.025, 0.022, False),  # passed in spite of it
+        (0.032, 0.004, False),  # no delay to speak of
+    ],
+)
+def test_a_level_is_void_where_the_probes_delay_alone_broke_a_promise(gap_s: float, lag_s: float, void: bool) -> None:
+    level = level_of(with_gaps(gap_s), "itl p95 <= 30ms", lag_s=lag_s)
+
+    assert level.saturated is void
+    assert (level.answer is Answer.PASS) is (gap_s <= 0.03)
+
+
+def test_a_delay_that_is_little_beside_the_bound_is_no_matter() -> None:
+    records = tuple(record(i, sent=0.1 * i, ttft=0.505) for i in range(200))
+
+    assert not level_of(records, "ttft p95 <= 500ms", lag_s=0.02).saturated
+    assert level_of(records, "ttft p95 <= 500ms", lag_s=0.03).saturated
