@@ -105,7 +105,6 @@ class LevelRecords:
     lag_p99_s: float = 0.0
     engine_requests: int | None = None
     preemptions: int | None = None
-    peak_running: int | None = None
 
 
 @dataclass(frozen=True)

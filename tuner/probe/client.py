@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from tuner.probe.wire import Ended, Reply, Shot, Stop, Volley
 
 _PATHS = {Api.COMPLETIONS: "/v1/completions", Api.CHAT: "/v1/chat/completions"}
 _DRAIN_S = 60.0
-_POLL_S = 1.0
 # vLLM's words for "the engine's process is gone while the API server still answers".
 _ENGINE_DEAD = ("EngineCore encountered an issue", "EngineDeadError")
 _REFUSED_IN_A_ROW = 3
@@ -50,7 +48,6 @@ class _Progress:
     records: list[RequestRecord] = field(default_factory=list)
     refused_in_a_row: int = 0
     last_errors: list[str] = field(default_factory=list)
-    peak_running: int | None = None
 
     def add(self, record: RequestRecord) -> None:
         self.records.append(record)
@@ -99,7 +96,6 @@ class HttpDriver:
         """
         before = await self._control.drained(_DRAIN_S)
         progress = _Progress(plan)
-        watching = asyncio.create_task(self._watch(progress))
         try:
             process = self._process = self._process or await LoadProcess.start()
             await process.send(self._volley(plan))
@@ -107,9 +103,6 @@ class HttpDriver:
         except BaseException:
             await self._discard_process()
             raise
-        finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
         after = await self._control.drained(_DRAIN_S)
         lag = float(np.quantile(ended.lag_s, 0.99)) if ended.lag_s else 0.0
         return LevelRecords(
@@ -119,7 +112,6 @@ class HttpDriver:
             lag,
             _difference(("requests", "running", "waiting"), before, after),
             _difference(("preemptions",), before, after),
-            progress.peak_running,
         )
 
     async def greedy(self, prompts: Sequence[str], max_tokens: int) -> tuple[GreedyOutput, ...]:
@@ -175,13 +167,6 @@ class HttpDriver:
         raise TrialFailed(
             Failure(Cause.CRASH_UNDER_LOAD, f"the engine stopped serving under {progress.plan.load}", evidence)
         )
-
-    async def _watch(self, progress: _Progress) -> None:
-        while True:
-            running = (await self._control.counters()).get("running")
-            if running is not None:
-                progress.peak_running = max(progress.peak_running or 0, int(running))
-            await asyncio.sleep(_POLL_S)
 
     async def _discard_process(self) -> None:
         process, self._process = self._process, None

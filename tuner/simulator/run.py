@@ -108,7 +108,7 @@ class LevelRun:
     def run(self) -> LevelRecords:
         """Run to the end, or until told to stop. Raises TrialFailed where `watch` does."""
         counters = self._scheduler.counters
-        preemptions, counters.peak_running = counters.preemptions, 0
+        preemptions = counters.preemptions
         try:
             self._loop()
         finally:
@@ -121,7 +121,6 @@ class LevelRun:
             sent=self._sent,
             engine_requests=self._sent,
             preemptions=counters.preemptions - preemptions,
-            peak_running=counters.peak_running,
         )
 
     @property

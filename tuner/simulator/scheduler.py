@@ -96,7 +96,6 @@ class Counters:
     prompt_tokens: int = 0
     generated_tokens: int = 0
     finished: int = 0
-    peak_running: int = 0
 
 
 class Scheduler:
@@ -162,7 +161,6 @@ class Scheduler:
         work = self._work(batch)
         outcome = self._complete(batch, self.cost.seconds(work))
         self.counters.steps += 1
-        self.counters.peak_running = max(self.counters.peak_running, len(self.running) + len(outcome.finished))
         self._steady = self._nothing_changes(batch, work, outcome)
         return outcome
 
