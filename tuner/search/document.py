@@ -18,7 +18,7 @@ from tuner.search.relations import Relation, parse_relation
 _TOP = ("engine", "knobs", "relations")
 _KNOB = ("type", "low", "high", "step", "log", "per_doubling", "choices", "default", "why", "otherwise", "if", "active")
 _KNOB_FIELDS = (*_KNOB, "cost", "needs", "asked", "overrides")
-_OVERRIDABLE = ("low", "high", "step", "per_doubling", "choices", "default")
+_OVERRIDABLE = ("low", "high", "step", "per_doubling", "choices", "default", "otherwise")
 
 
 @dataclass(frozen=True)

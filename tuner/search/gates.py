@@ -17,7 +17,7 @@ _OPERATORS: Mapping[str, Callable[[tuple[int, ...], tuple[int, ...]], bool]] = {
     "<": lambda a, b: a < b,
     "==": lambda a, b: a == b,
 }
-KEYS = ("cpu", "version", "compute_capability", "gpus")
+KEYS = ("cpu", "version", "compute_capability", "gpus", "max_model_len")
 
 
 def check_gate(gate: Gate) -> None:
@@ -33,6 +33,15 @@ def check_gate(gate: Gate) -> None:
             problems.append(f"{key}: {wanted!r}; allowed: a comparison such as '>=0.22'")
     if problems:
         raise InvalidInput(*problems)
+
+
+def context_length(info: TargetInfo) -> int | None:
+    """The longest request that the target takes, prompt and output together; None where nobody knows."""
+    length = {**info.fixed, **info.baseline}.get("max_model_len")
+    # "auto" and -1 let the engine choose the longest that fits: then the model's own maximum bounds it.
+    if isinstance(length, (int, float)) and length > 0:
+        return int(length)
+    return info.model_shape.max_positions if info.model_shape is not None else None
 
 
 def closed(gates: Sequence[Gate], info: TargetInfo) -> str | None:
@@ -56,8 +65,10 @@ def _closed(key: str, wanted: object, info: TargetInfo) -> str | None:
             return f"needs a GPU of compute capability {wanted}, and {what}"
         found = f"{info.gpu.compute_capability:.1f}"
         return None if _holds(found, str(wanted)) else f"needs compute capability {wanted}, {info.gpu.name} has {found}"
-    if key == "gpus":
-        return None if _holds(str(info.gpu_count), str(wanted)) else f"needs {wanted} GPUs, there are {info.gpu_count}"
+    if key in ("gpus", "max_model_len"):
+        amount, what = (info.gpu_count, "GPUs") if key == "gpus" else (context_length(info), "tokens of context")
+        enough = amount is not None and _holds(str(amount), str(wanted))
+        return None if enough else f"needs {wanted} {what}, there are {'no known' if amount is None else amount}"
     # Of an unknown version the newest is assumed, as for its flags.
     if info.version is None or _holds(info.version, str(wanted)):
         return None

@@ -12,7 +12,7 @@ from tuner.core.target import TargetInfo
 from tuner.search import grid
 from tuner.search.document import Declaration, read_document, read_knob
 from tuner.search.edits import Edited, edit
-from tuner.search.gates import closed
+from tuner.search.gates import closed, context_length
 from tuner.search.relations import Relation
 from tuner.search.space import LeftOut, Space
 
@@ -68,6 +68,7 @@ def _overridden(declaration: Declaration, info: TargetInfo) -> Declaration:
                 per_doubling=changed.per_doubling,
                 choices=changed.choices if "choices" in change else declaration.choices,
                 default=changed.default,
+                otherwise=changed.otherwise or declaration.otherwise,
             )
     return declaration
 
@@ -94,6 +95,7 @@ class _Builder:
         self.knobs: list[Knob] = []
         self.fixed: dict[str, Value] = {}
         self.defaults: dict[str, Value] = {}
+        self.given: dict[str, Value] = {}  # what this engine does not let one choose
         self.why: dict[str, str] = {}
         self.left_out: list[LeftOut] = []
         self.problems: list[str] = []
@@ -102,6 +104,8 @@ class _Builder:
         name = declaration.name
         if declaration.default is not None:
             self.defaults[name] = declaration.default
+            if closed(declaration.gates, self.info) is not None:
+                self.given[name] = declaration.default
         if declaration.why:
             self.why[name] = declaration.why
         if name in self.edited.fixed:
@@ -126,7 +130,7 @@ class _Builder:
             knobs=tuple(self.knobs),
             relations=relations,
             fixed=self.fixed,
-            settings=_settings(self.info),
+            settings={**self.given, **_settings(self.info)},
             defaults=self.defaults,
             why=self.why,
             left_out=tuple(self.left_out),
@@ -206,14 +210,9 @@ def _widened(knob: Knob, current: Value | None) -> Knob:
 
 
 def _settings(info: TargetInfo) -> dict[str, Value]:
-    # "auto" and -1 let the engine choose the longest prompt that fits: then the model's own maximum bounds it.
-    length = info.fixed.get("max_model_len")
     settings = {name: value for name, value in info.fixed.items() if name != "max_model_len"}
-    if isinstance(length, (int, float)) and length > 0:
-        settings["max_model_len"] = length
-    elif info.model_shape is not None:
-        settings["max_model_len"] = info.model_shape.max_positions
-    return settings
+    length = context_length(info)
+    return settings if length is None else {**settings, "max_model_len": length}
 
 
 def _check_relations(space: Space, where: str) -> None:

@@ -61,10 +61,35 @@ def test_cpu_has_its_own_ranges() -> None:
 
 
 def test_versions_gate_knobs_and_defaults() -> None:
-    assert "always splits" in reason(load_space("vllm", target(version="0.10.2")), "enable_chunked_prefill")
     assert load_space("vllm", target(version="0.21.3")).defaults["gpu_memory_utilization"] == 0.90
     assert load_space("vllm", target(version="v0.22.0rc1")).defaults["gpu_memory_utilization"] == 0.92
     assert "enable_chunked_prefill" in names(load_space("vllm", target(version=None)))
+
+
+@pytest.mark.parametrize(
+    ("version", "why"),
+    [
+        ("0.6.0", "before 0.8 vLLM splits prompts only with --enable-chunked-prefill, or for contexts over 32768"),
+        ("0.8.5", "vLLM 0.8 to 0.11.0 always splits prompts"),
+        ("0.11.0", "vLLM 0.8 to 0.11.0 always splits prompts"),
+        ("0.11.1", ""),
+    ],
+)
+def test_prompts_are_split_as_the_version_does_it(version: str, why: str) -> None:
+    space = load_space("vllm", target(version=version))
+    assert reason(space, "enable_chunked_prefill").startswith(why)
+    assert ("enable_chunked_prefill" in names(space)) is (why == "")
+
+
+@pytest.mark.parametrize(
+    ("version", "context", "least"), [("0.6.0", 8192, 8192), ("0.6.0", 65536, 512), ("0.8.5", 8192, 512)]
+)
+def test_a_whole_prompt_must_fit_a_step_where_the_version_does_not_split_it(
+    version: str, context: int, least: int
+) -> None:
+    space = load_space("vllm", target(version=version, max_model_len=context), {"max_num_seqs": 16})
+    assert space.at([0.0] * len(space.knobs))["max_num_batched_tokens"] == least
+    assert load_space("vllm", target(version=version)).defaults["enable_prefix_caching"] is (version != "0.6.0")
 
 
 def test_tensor_parallelism_is_searched_when_asked_for() -> None:
@@ -200,7 +225,7 @@ def test_file_mistakes_come_with_line_field_value_and_what_is_allowed(tmp_path: 
     assert f"{path}:3: seqs: low 8 is over high 4" in told
     assert f"{path}:7: tokens.type: 'integer'; allowed: int, float, choice, bool" in told
     assert f"{path}:9: knobs.share.colour: unknown field" in told
-    assert "unknown gate 'gpu'; allowed: cpu, version, compute_capability, gpus" in told
+    assert "unknown gate 'gpu'; allowed: cpu, version, compute_capability, gpus, max_model_len" in told
     assert "kind.choices: ['a', 'a']; a value is listed twice" in told
     assert f"{path}:11: knobs.late.active: 'later'; allowed: a knob declared above" in told
     assert f"{path}:13: relations: 'seqs = tokens' is not a relation; allowed: NAME >= NAME_OR_NUMBER" in told

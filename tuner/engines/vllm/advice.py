@@ -19,6 +19,8 @@ from tuner.engines.vllm.options import Option, convert, options, version_of
 _SINCE = {"speculative-config": SPECULATIVE_CONFIG_SINCE, "enable-log-requests": (0, 10, 1)}
 #: Options that took KEY=VALUE before they took JSON alone (vllm-project/vllm#21615).
 _JSON_SINCE = {"limit-mm-per-prompt": (0, 10)}
+#: Booleans that were written --FLAG=true and --FLAG=false before.
+_VALUED_UNTIL = {"enable-chunked-prefill": (0, 8)}
 
 
 def check(uses: Sequence[FlagUse], version: str | None) -> list[FlagAdvice]:
@@ -119,7 +121,7 @@ def _names() -> list[str]:
 
 def _value_problems(use: FlagUse, option: Option, version: str | None) -> Iterator[FlagAdvice]:
     if option.boolean:
-        if isinstance(use.value, str):
+        if isinstance(use.value, str) and not _took_it(option, use.value, version):
             yield FlagAdvice(
                 use.text,
                 f"takes no value: the engine stops with exit code 2 at {use.value!r}",
@@ -148,6 +150,11 @@ def _text_problems(use: FlagUse, option: Option, text: str) -> Iterator[FlagAdvi
             f"{text!r} is not allowed; it must be {allowed}",
             f"--{option.name}={close[0]}" if close else None,
         )
+
+
+def _took_it(option: Option, text: str, version: str | None) -> bool:
+    now, until = version_of(version), _VALUED_UNTIL.get(option.name)
+    return now is not None and until is not None and now < until and text.lower() in ("true", "false")
 
 
 def _of_switch(option: Option, value: str) -> str:

@@ -10,7 +10,7 @@ from tuner.core.flags import FlagEdit, FlagSyntax, FlagUse
 from tuner.core.knob import Candidate, Value
 from tuner.engines.vllm import speculation
 from tuner.engines.vllm.history import past
-from tuner.engines.vllm.options import Option, convert, options
+from tuner.engines.vllm.options import Option, Version, convert, options, version_of
 
 #: Options that are read as knobs; the two knobs of speculation are read beside them.
 TUNABLES = (
@@ -50,6 +50,8 @@ PLANNING = (
     "seed",
 )
 DEFAULT_PORT = 8000
+#: Older versions have no --no-FLAG: a flag that is left out is off.
+_NEGATIONS_SINCE: Version = (0, 8)
 
 
 @cache
@@ -76,8 +78,10 @@ def spell(
 ) -> list[FlagEdit]:
     """See Engine.spell. Raises InvalidInput for a knob that is no option of vLLM, or a value that it can't have."""
     edits: list[FlagEdit] = []
+    now = version_of(version)
     for name in sorted({*candidate, *baseline} - {speculation.METHOD, speculation.TOKENS}):
-        if name not in candidate:
+        off_by_default = now is not None and now < _NEGATIONS_SINCE and candidate.get(name) is False
+        if name not in candidate or off_by_default:
             edits.append(FlagEdit(_option(name).spec, None))
         elif name not in baseline or candidate[name] != baseline[name]:
             edits.append(FlagEdit(_option(name).spec, _text(_option(name), candidate[name])))
@@ -165,6 +169,9 @@ def _value(use: FlagUse, option: Option) -> Value:
     if option.boolean:
         if isinstance(use.value, bool):
             return use.value
+        # What old versions took, and current ones refuse at their start: `check` says which.
+        if use.name == option.name and str(use.value).lower() in ("true", "false"):
+            return str(use.value).lower() == "true"
         raise InvalidInput(f"{use.text}: --{option.name} takes no value")
     if not isinstance(use.value, str):
         raise InvalidInput(f"{use.text}: a value is missing")

@@ -62,6 +62,8 @@ def test_a_switch_takes_no_value() -> None:
     assert "takes no value" in one("--enforce-eager=false").problem
     assert one("--enforce-eager=true").instead == "--enforce-eager"
     assert one("--enable-prefix-caching=false").instead == "--no-enable-prefix-caching"
+    assert check("--enable-chunked-prefill=False", version="0.6.0") == []
+    assert "takes no value" in one("--enable-chunked-prefill=False", version="0.8.5").problem
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,15 @@ def test_planning_settings_are_told_apart_from_knobs_and_secrets_from_both() -> 
     assert fixed == {"model": "m", "max_model_len": 8000, "enforce_eager": True}
 
 
+def test_old_versions_wrote_booleans_with_a_value_and_leave_out_what_is_off() -> None:
+    for text in ("--enable-chunked-prefill=False", "--enable-chunked-prefill=true"):
+        assert read(text)[0] == Candidate.of(enable_chunked_prefill=text.endswith("true"))
+    wanted = Candidate.of(enable_prefix_caching=False, max_num_seqs=8)
+    before = ["--enable-prefix-caching", "--port=1"]
+    assert applied(before, wanted, "0.6.0") == ["--port=1", "--max-num-seqs=8"]
+    assert applied(before, wanted, "0.8.0") == ["--no-enable-prefix-caching", "--port=1", "--max-num-seqs=8"]
+
+
 def test_unreadable_values_are_refused_together() -> None:
     with pytest.raises(InvalidInput) as error:
         read("--max-num-seqs=$(SEQS)", "--gpu-memory-utilization=much", "--speculative-config={method:ngram}")
