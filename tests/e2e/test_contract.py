@@ -162,6 +162,11 @@ async def test_null_removes_a_list(place: Place) -> None:
     assert "args" not in after["spec"]["template"]["spec"]["containers"][1]
 
 
+async def test_a_list_without_items_is_dropped(place: Place) -> None:
+    after = await place.patch({"spec": {"template": {"spec": {"containers": [{"name": "engine", "args": []}]}}}})
+    assert "args" not in after["spec"]["template"]["spec"]["containers"][1]
+
+
 async def test_recreate_needs_the_rolling_update_taken_out(place: Place) -> None:
     with pytest.raises(Invalid, match="rollingUpdate"):
         await place.patch({"spec": {"strategy": {"type": "Recreate"}}})

@@ -131,6 +131,27 @@ async def test_a_lost_race_is_run_again(bench: Bench, target: KubernetesTarget) 
     assert races == 0
 
 
+async def test_a_patch_whose_answer_is_lost_is_our_own(bench: Bench, target: KubernetesTarget) -> None:
+    before = bench.picture()
+    for batched in (4096, 1024):
+        bench.server.lost_answers = 1
+        assert (await start(target, candidate(batched))).model == "tiny"
+        assert str(batched) in bench.args
+    bench.server.lost_answers = 1
+    await target.restore()
+    assert bench.picture() == before
+
+
+async def test_replicas_changed_between_the_look_and_the_first_change_are_noticed(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    bench.change({"spec": {"replicas": 2}})
+    told = await failure(target, candidate())
+    assert told.cause is Cause.EXTERNAL_CHANGE
+    assert "spec.replicas changed after the study looked at it (by: kubectl-edit)" in told.message
+    assert stored(bench.deployment) is None
+
+
 async def test_a_race_that_never_ends_is_given_up(
     bench: Bench, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +255,22 @@ async def test_a_change_that_a_policy_refuses_changes_nothing(
     monkeypatch.setattr("tests.support.apiserver._SPEC_FIELDS", {"replicas"})
     with pytest.raises(Refused, match="nothing was changed"):
         await start(target, candidate())
+    assert bench.picture() == before
+
+
+async def test_a_webhook_that_rewrites_the_flags_is_found_before_anything_changes(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    def append(deployment: Any) -> None:
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        if "--injected" not in container["args"]:
+            container["args"] = [*container["args"], "--injected"]
+
+    before = bench.picture()
+    bench.server.webhooks.append(append)
+    with pytest.raises(Refused, match=r"admission webhook rewrites what the tuner sets \(args\)"):
+        await start(target, candidate())
+    await target.restore()
     assert bench.picture() == before
 
 

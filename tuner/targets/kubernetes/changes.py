@@ -39,7 +39,8 @@ def for_start(
     """
     before = fields.read(original, container)
     lists = edit(fields.container_of(original, container), syntax, edits)
-    values: Fields = {name: lists.get(name, before[name]) for name in (fields.ARGS, fields.COMMAND)}
+    # The API server drops a list without items.
+    values: Fields = {name: lists.get(name, before[name]) or None for name in (fields.ARGS, fields.COMMAND)}
     if mark is not None:
         values[fields.START] = mark
     if recreate:

@@ -21,13 +21,14 @@ from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.discover import Examination, examine
 from tuner.targets.kubernetes.errors import ApiError, Invalid
+from tuner.targets.kubernetes.external import fail_if_changed
 from tuner.targets.kubernetes.fields import Object
 from tuner.targets.kubernetes.lease import Lease
 from tuner.targets.kubernetes.ownership import unsubresourced
 from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
 from tuner.targets.kubernetes.restore import foreign, restore, settle
-from tuner.targets.kubernetes.rollout import Ready, Rollout, Start, blame, fail_if_changed
+from tuner.targets.kubernetes.rollout import Ready, Rollout, Start, blame
 from tuner.targets.kubernetes.serving import Serving
 from tuner.targets.kubernetes.snapshot import Snapshot, check_size, stored
 from tuner.targets.target import Progress, Running
@@ -265,8 +266,10 @@ class KubernetesTarget:
         container = self._container
         values = self._values(candidate, deadline_s, mark)
 
-        def decide(live: Object) -> Object:
+        def decide(live: Object) -> Object | None:
             self._check_lease()
+            if self._is_there(live, values):
+                return None  # the answer to an earlier try was lost, not the patch
             snapshot = self._snapshot(live)
             # What an earlier start wrote and this one does not need goes back to its original.
             earlier = {name: snapshot.original.get(name) for name in snapshot.last}
@@ -275,17 +278,27 @@ class KubernetesTarget:
             check_size(live, text)
             return {"metadata": {"annotations": {fields.ORIGINAL: text}}, **fields.patch(container.name, wanted)}
 
+        def check(answer: Object) -> None:
+            stays = fields.read(answer, container.name, values)
+            altered = [name for name in values if stays[name] != values[name]]
+            if altered:
+                raise Refused(
+                    f"an admission webhook rewrites what the tuner sets ({', '.join(altered)}); it can't be tuned"
+                )
+
         try:
-            written = await guarded.change(self._client, self._namespace, self._name, decide, dry_run=True)
+            written = await guarded.change(self._client, self._namespace, self._name, decide, check=check)
         except Invalid as error:
             raise Refused(f"the API server does not accept the change, nothing was changed: {error}") from error
-        stays = fields.read(written, container.name, values)
-        altered = [name for name in values if stays[name] != values[name]]
-        if altered:
-            raise Refused(
-                f"an admission webhook rewrites what the tuner sets ({', '.join(altered)}); it can't be tuned"
-            )
+        check(written)  # a webhook may leave dry runs alone
         return written
+
+    def _is_there(self, live: Object, values: fields.Fields) -> bool:
+        """Whether `live` holds what we are about to write, by our own record of it."""
+        found = stored(live)
+        if found is None or found.study != self._study or not values.items() <= found.last.items():
+            return False
+        return fields.read(live, found.container, found.last) == found.last
 
     def _snapshot(self, live: Object) -> Snapshot:
         """What to restore to: what the Deployment carries already, else what it is now."""
@@ -297,9 +310,7 @@ class KubernetesTarget:
             if self._written is not None:
                 message = f"the annotation {fields.ORIGINAL} was removed during the study"
                 raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, message))
-            if live["spec"]["template"] != self._seen.deployment["spec"]["template"]:
-                message = "the pod template changed after the study looked at it"
-                raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, message))
+            fail_if_changed(self._seen.deployment, live, "after the study looked at it")
             taken = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
             owners = unsubresourced(live)
             return Snapshot(str(self._study), taken, container, fields.read(live, container), {}, owners)

@@ -22,13 +22,14 @@ async def change(
     decide: Callable[[Object], Object | None],
     *,
     content_type: str = STRATEGIC,
-    dry_run: bool = False,
+    check: Callable[[Object], None] | None = None,
     patience_s: float | None = None,
 ) -> Object:
     """Apply the patch that `decide` makes of the live object (None: nothing to do); returns the object afterwards.
 
-    `decide` sees the object anew after each lost race and raises what it finds wrong. With `dry_run` the server checks
-    the patch first: admission, policies and unknown fields refuse it before anything has changed.
+    `decide` sees the object anew after each lost race and raises what it finds wrong. With `check` the patch is tried
+    as a dry run first: policies and unknown fields refuse it before anything has changed, and `check` raises where the
+    object would not become what it should.
     """
     for attempt in range(1, _TRIES + 1):
         live = await client.get(DEPLOYMENTS, namespace, name, patience_s=patience_s)
@@ -38,8 +39,10 @@ async def change(
         metadata = {**body.get("metadata", {}), "resourceVersion": live["metadata"]["resourceVersion"]}
         guarded = {**body, "metadata": metadata}
         try:
-            if dry_run:
-                await client.patch(DEPLOYMENTS, namespace, name, guarded, content_type=content_type, dry_run=True)
+            if check is not None:
+                check(
+                    await client.patch(DEPLOYMENTS, namespace, name, guarded, content_type=content_type, dry_run=True)
+                )
             return await client.patch(
                 DEPLOYMENTS, namespace, name, guarded, content_type=content_type, patience_s=patience_s
             )

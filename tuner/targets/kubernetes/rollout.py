@@ -13,6 +13,7 @@ from tuner.core.errors import Refused
 from tuner.engines.engine import Engine, Exit
 from tuner.targets.kubernetes import replicas
 from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.external import fail_if_changed
 from tuner.targets.kubernetes.fields import Object
 from tuner.targets.kubernetes.pods import Ended, PodState, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
@@ -223,19 +224,6 @@ class Rollout:
         return self._client.outage_s - self._outage_s
 
 
-def fail_if_changed(ours: Object, live: Object | None) -> None:
-    """Raise TrialFailed where somebody else changed what runs since our patch returned `ours`; `live` None: deleted."""
-    if live is None or live["metadata"]["uid"] != ours["metadata"]["uid"]:
-        raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, "the Deployment was deleted during the trial"))
-    if live["metadata"]["generation"] == ours["metadata"]["generation"]:
-        return
-    changed = [key for key in ("template", "strategy", "replicas", "paused") if _part(live, key) != _part(ours, key)]
-    if changed:
-        writers = ", ".join(sorted(_writers(ours, live))) or "unknown"
-        parts = ", ".join(f"spec.{key}" for key in changed)
-        raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, f"{parts} changed during the trial (by: {writers})"))
-
-
 def blame(engine: Engine, log: str, run: Ended, under_load: bool) -> Failure:
     """The cause of a run's end. The platform's word on memory counts more than a log that was cut off."""
     failure = engine.diagnose(log, run.exit, under_load)
@@ -243,16 +231,3 @@ def blame(engine: Engine, log: str, run: Ended, under_load: bool) -> Failure:
         return failure
     evidence = failure.evidence or engine.redact("\n".join(log.splitlines()[-20:]))
     return Failure(Cause.HOST_OOM, f"killed for using more memory than the container's limit ({run})", evidence)
-
-
-def _part(deployment: Object, key: str) -> object:
-    return deployment["spec"].get(key)
-
-
-def _writers(ours: Object, live: Object) -> set[str]:
-    before = {(e.get("manager"), e.get("time")) for e in ours["metadata"].get("managedFields") or []}
-    return {
-        str(e.get("manager"))
-        for e in live["metadata"].get("managedFields") or []
-        if (e.get("manager"), e.get("time")) not in before and "subresource" not in e
-    }

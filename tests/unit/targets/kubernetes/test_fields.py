@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.apiserver import _merge
+from tests.support.apiserver import merged
 from tests.support.engines import engine
 from tuner.core.errors import Refused
 from tuner.core.hardware import EngineFacts
@@ -46,16 +46,16 @@ def test_a_patch_back_undoes_any_patch(
     values[fields.GPUS] = {"limits": gpus, "requests": None}
     values[fields.STRATEGY] = {"type": "Recreate"} if recreate else ROLLING
     original = fields.read(before, "engine", values)
-    changed = _merge(before, fields.patch("engine", values), True)
-    assert fields.read(changed, "engine", values) == values
-    assert _merge(changed, fields.patch("engine", original), True) == before
+    changed = merged(before, fields.patch("engine", values), strategic=True)
+    assert fields.read(changed, "engine", values) == {**values, "args": args or None, "command": command or None}
+    assert merged(changed, fields.patch("engine", original), strategic=True) == before
 
 
 def test_putting_fields_into_an_object_is_what_the_server_does() -> None:
     values = changes.for_start(deployment(), "engine", VLLM.syntax(None), [], mark="m", deadline_s=60)
     local = copy.deepcopy(deployment())
     fields.put(local, "engine", values)
-    assert local == _merge(deployment(), fields.patch("engine", values), True)
+    assert local == merged(deployment(), fields.patch("engine", values), strategic=True)
 
 
 def test_putting_the_original_back_leaves_no_empty_remains() -> None:
@@ -71,6 +71,16 @@ def test_putting_the_original_back_leaves_no_empty_remains() -> None:
 def test_a_gone_container_is_refused() -> None:
     with pytest.raises(Refused, match="no container 'engine'"):
         fields.read({"spec": {"template": {"spec": {"containers": []}}}}, "engine")
+
+
+def test_a_list_that_loses_its_last_item_is_taken_out() -> None:
+    body = deployment()
+    body["spec"]["template"]["spec"]["containers"][0]["args"] = ["--max-num-seqs=64"]
+    edits = VLLM.spell(Candidate(), Candidate.of(max_num_seqs=64))
+    values = changes.for_start(body, "engine", VLLM.syntax(None), edits, mark="m", deadline_s=60)
+    assert values["args"] is None
+    changed = merged(body, fields.patch("engine", values), strategic=True)
+    assert fields.read(changed, "engine", values) == values
 
 
 def test_a_start_changes_only_the_flags_asked_for() -> None:
