@@ -20,7 +20,7 @@ from tuner.store.tables import PREFIX, VERSION_TABLE, metadata
 from tuner.store.url import masked
 
 #: The newest migration in this package.
-HEAD = "0001"
+HEAD = "0002"
 _BUSY_S = 30
 _SETUP_S = 60
 _ADVISORY_KEY = 0x74756E6572  # "tuner"

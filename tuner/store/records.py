@@ -15,19 +15,13 @@ from tuner.core.measurement import Level, Measurement, Verdict
 
 
 class StudyState(StrEnum):
-    """Where a study stands. `stopped` ended early on purpose (a signal, the budget of time) and may be resumed."""
+    """Where a study stands. One that is not finished is resumed; `stopped` ended early on purpose (a signal, the time)."""
 
     CREATED = "created"
     SEARCHING = "searching"
     CONFIRMING = "confirming"
     FINISHED = "finished"
     STOPPED = "stopped"
-    FAILED = "failed"
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to do: such a study is not resumed."""
-        return self in (StudyState.FINISHED, StudyState.FAILED)
 
 
 class TrialKind(StrEnum):
@@ -36,7 +30,6 @@ class TrialKind(StrEnum):
     BASELINE = "baseline"
     SEARCH = "search"
     CONFIRM = "confirm"
-    RANDOM = "random"  # the yardstick: random search beside the real one
 
 
 class Phase(StrEnum):
@@ -90,6 +83,7 @@ class TrialRecord:
 
     `levels` are kept as they end: a trial that was killed while probing has some without a measurement.
     `failure` is set where the trial failed, also without a verdict (infrastructure) or by the planner (`screened`).
+    `position` is which start of a confirmation this is; None in the search.
     """
 
     id: int
@@ -101,6 +95,7 @@ class TrialRecord:
     ticket: int | None
     phase: Phase
     created: datetime
+    position: int | None = None
     recorded: datetime | None = None
     told: bool = False
     verdict: Verdict | None = None

@@ -21,6 +21,14 @@ def study(row: Row[Any]) -> StudyRecord:
     return StudyRecord(**{**row._mapping, "state": StudyState(row.state)})
 
 
+def study_by_id(connection: Connection, study_id: int) -> StudyRecord:
+    """The study of this id. Raises LookupError."""
+    row = connection.execute(select(tables.studies).where(tables.studies.c.id == study_id)).one_or_none()
+    if row is None:
+        raise LookupError(f"no study has id {study_id}")
+    return study(row)
+
+
 def trials(connection: Connection, which: ColumnElement[bool]) -> list[TrialRecord]:
     """The trials for which `which` (a condition on the table of trials) holds, by study and number."""
     table = tables.trials

@@ -6,15 +6,12 @@ Optuna's own tables in the same database are never waited for.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, delete, func, insert, or_, select, true, update
 from sqlalchemy.exc import IntegrityError
 
 from tuner.core.cause import Failure
@@ -23,19 +20,23 @@ from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Level, Measurement, Verdict
 from tuner.store import rows
+from tuner.store.calibrations import Calibrations
+from tuner.store.claims import Claims
 from tuner.store.codec import encode
 from tuner.store.database import Database, StoreError
 from tuner.store.records import Phase, StudyRecord, StudyState, TrialKind, TrialRecord
-from tuner.store.tables import calibrations, levels, phases, studies, trials
+from tuner.store.tables import levels, phases, studies, trials
 from tuner.store.url import parse_url
 
 
 class Conflict(TunerError):
-    """Two outcomes for one trial, or a phase after its outcome: somebody else works on the same trial."""
+    """Two outcomes for one trial, a phase after its outcome, a study that another holds: somebody else works on it."""
 
 
 class Store:
-    """Studies and trials in one database. Open with `Store.open`, close with `close` or as a context manager.
+    """Studies and trials in one database, `claims` and `calibrations` beside them.
+
+    Open with `Store.open`, close with `close` or as a context manager.
 
     Methods raise StoreError where the database fails, LookupError for an unknown id, and ValueError for numbers that
     are not finite or times without a zone.
@@ -43,6 +44,8 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.claims = Claims(database)
+        self.calibrations = Calibrations(database)
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -82,14 +85,11 @@ class Store:
     def create_study(
         self, *, name: str, spec: Mapping[str, Any], target: str, info: Mapping[str, Any], now: datetime
     ) -> StudyRecord:
-        """Enter a new study. Its fingerprint is `spec["fingerprint"]`, or a hash of all of `spec`.
-
-        Raises InvalidInput where the name is taken.
-        """
+        """Enter a new study; what it goes on under is `spec["fingerprint"]`. Raises InvalidInput for a taken name."""
         values = {
             "name": name,
             "target": target,
-            "fingerprint": spec.get("fingerprint") or _hash(spec),
+            "fingerprint": spec.get("fingerprint", ""),
             "spec": encode(spec, "spec"),
             "info": encode(info, "info"),
             "state": StudyState.CREATED.value,
@@ -100,22 +100,16 @@ class Store:
         try:
             with self._database.writing() as connection:
                 study_id = connection.execute(insert(studies).values(values).returning(studies.c.id)).scalar_one()
-                return _study(connection, study_id)
+                return rows.study_by_id(connection, study_id)
         except StoreError as error:
             if isinstance(error.__cause__, IntegrityError):
                 raise InvalidInput(f"name: a study {name!r} exists already; choose another name") from None
             raise
 
-    def study(self, name: str) -> StudyRecord | None:
-        """The study of this name."""
-        with self._database.reading() as connection:
-            row = connection.execute(select(studies).where(studies.c.name == name)).one_or_none()
-        return None if row is None else rows.study(row)
-
     def study_by_id(self, study_id: int) -> StudyRecord:
         """The study of this id."""
         with self._database.reading() as connection:
-            return _study(connection, study_id)
+            return rows.study_by_id(connection, study_id)
 
     def studies(self) -> list[StudyRecord]:
         """All studies, oldest first."""
@@ -123,11 +117,11 @@ class Store:
             return [rows.study(row) for row in connection.execute(select(studies).order_by(studies.c.id))]
 
     def resumable(self, target: str, fingerprint: str) -> StudyRecord | None:
-        """The latest study of this target and specification that is neither finished nor failed."""
-        done = [state.value for state in StudyState if state.finished]
+        """The latest study of this target and specification that is not finished."""
+        unfinished = studies.c.state != StudyState.FINISHED.value
         query = (
             select(studies)
-            .where(studies.c.target == target, studies.c.fingerprint == fingerprint, studies.c.state.not_in(done))
+            .where(studies.c.target == target, studies.c.fingerprint == fingerprint, unfinished)
             .order_by(studies.c.id.desc())
             .limit(1)
         )
@@ -135,61 +129,54 @@ class Store:
             row = connection.execute(query).one_or_none()
         return None if row is None else rows.study(row)
 
-    def set_state(self, study_id: int, state: StudyState, detail: str, now: datetime) -> None:
-        """Enter where the study stands, with one sentence for people."""
-        self._change_study(study_id, state=state.value, detail=detail, updated=now)
+    def set_state(self, study_id: int, state: StudyState, detail: str, now: datetime, *, by: str = "") -> None:
+        """Enter where the study stands, with one sentence for people. Raises Conflict where not `by` holds it."""
+        self._change_study(study_id, by, state=state.value, detail=detail, updated=now)
+
+    def set_spec(self, study_id: int, spec: Mapping[str, Any], now: datetime, *, by: str = "") -> None:
+        """Keep what is asked for now: a study may go on with another budget. Raises Conflict as `set_state`."""
+        self._change_study(study_id, by, spec=encode(spec, "spec"), updated=now)
 
     def set_result(self, study_id: int, result: Mapping[str, Any]) -> None:
         """Keep what the study found (the outcome of the confirmation, ...)."""
-        self._change_study(study_id, result=encode(result, "result"))
+        self._change_study(study_id, None, result=encode(result, "result"))
 
-    def finish(self, study_id: int, result: Mapping[str, Any], detail: str, now: datetime) -> StudyRecord:
-        """Keep what the study found and end it, both at once: a study without a result is never finished."""
+    def finish(
+        self, study_id: int, result: Mapping[str, Any], detail: str, now: datetime, *, by: str = ""
+    ) -> StudyRecord:
+        """Keep what the study found and end it, both at once: a study without a result is never finished.
+
+        Raises Conflict where not `by` holds it.
+        """
         kept = encode(result, "result")
-        self._change_study(study_id, result=kept, state=StudyState.FINISHED.value, detail=detail, updated=now)
+        self._change_study(study_id, by, result=kept, state=StudyState.FINISHED.value, detail=detail, updated=now)
         return self.study_by_id(study_id)
 
-    def _change_study(self, study_id: int, **values: Any) -> None:
+    def discard(self, study_id: int) -> None:
+        """Remove a study that came to nothing. Raises StoreError where it has trials."""
         with self._database.writing() as connection:
-            changed = connection.execute(update(studies).where(studies.c.id == study_id).values(values))
-        if not changed.rowcount:
-            raise LookupError(f"no study has id {study_id}")
+            connection.execute(delete(studies).where(studies.c.id == study_id))
 
-    # Who works on a study
-
-    def claim(self, study_id: int, holder: str, now: datetime, ttl_s: float) -> bool:
-        """Take the sole right to work on a study until `now` + `ttl_s`; False while somebody else has it.
-
-        The same holder may take it again, and anybody may once it has expired. Clocks of two hosts that work on one
-        database should differ by much less than `ttl_s`.
-        """
-        free = or_(studies.c.holder.is_(None), studies.c.holder == holder, studies.c.claimed_until <= now)
-        query = update(studies).where(studies.c.id == study_id, free)
-        return self._hold(query, study_id, holder, now + timedelta(seconds=ttl_s))
-
-    def renew(self, study_id: int, holder: str, now: datetime, ttl_s: float) -> bool:
-        """Keep the claim for another `ttl_s`; False where somebody else has taken it, and then work must stop."""
-        query = update(studies).where(studies.c.id == study_id, studies.c.holder == holder)
-        return self._hold(query, study_id, holder, now + timedelta(seconds=ttl_s))
-
-    def release(self, study_id: int, holder: str) -> None:
-        """Give the claim up. Nothing happens where somebody else has it."""
-        query = update(studies).where(studies.c.id == study_id, studies.c.holder == holder)
+    def _change_study(self, study_id: int, by: str | None, **values: Any) -> None:
+        """`by`: who must hold the study, or nobody does; None: whoever does."""
+        theirs = true() if by is None else or_(studies.c.holder.is_(None), studies.c.holder == by)
         with self._database.writing() as connection:
-            connection.execute(query.values(holder=None, claimed_until=None))
-
-    def _hold(self, query: Any, study_id: int, holder: str, until: datetime) -> bool:
-        # One UPDATE decides and takes: between two processes exactly one of them changes the row.
-        with self._database.writing() as connection:
-            taken = connection.execute(query.values(holder=holder, claimed_until=until)).rowcount == 1
-            if not taken:
-                _study(connection, study_id)
-        return bool(taken)
+            changed = connection.execute(update(studies).where(studies.c.id == study_id, theirs).values(values))
+            if not changed.rowcount:
+                raise Conflict(f"study {rows.study_by_id(connection, study_id).name!r} is worked on by somebody else")
 
     # Trials
 
     def add_trial(
-        self, study_id: int, *, kind: TrialKind, candidate: Candidate, reason: str, ticket: int | None, now: datetime
+        self,
+        study_id: int,
+        *,
+        kind: TrialKind,
+        candidate: Candidate,
+        reason: str,
+        ticket: int | None,
+        now: datetime,
+        position: int | None = None,
     ) -> TrialRecord:
         """Enter a trial in phase `suggested` under the study's next number (the first is 0)."""
         with self._database.writing() as connection:
@@ -207,6 +194,7 @@ class Store:
                 "candidate": encode(candidate, "candidate"),
                 "reason": reason,
                 "ticket": ticket,
+                "position": position,
                 "phase": Phase.SUGGESTED.value,
                 "created": now,
                 "told": False,
@@ -278,49 +266,20 @@ class Store:
                 raise Conflict(f"trial {current.number} is recorded already, with another outcome")
             return _trial(connection, trial_id)
 
-    def mark_told(self, trial_id: int, now: datetime | None = None) -> None:
-        """Enter that the sampler knows the outcome. Raises Conflict for a trial without one. `now` dates the phase."""
+    def mark_told(self, trial_id: int, now: datetime) -> None:
+        """Enter that the sampler knows the outcome. Raises Conflict for a trial without one."""
         with self._database.writing() as connection:
             current = _lock_trial(connection, trial_id)
             if current.recorded is None:
                 raise Conflict(f"trial {current.number} has no outcome yet that could have been told")
             connection.execute(update(trials).where(trials.c.id == trial_id).values(told=True, phase=Phase.TOLD.value))
-            if now is not None and current.phase != Phase.TOLD.value:
+            if current.phase != Phase.TOLD.value:
                 _began(connection, trial_id, Phase.TOLD, now)
 
     def trials(self, study_id: int) -> list[TrialRecord]:
         """A study's trials by number; none for an unknown study."""
         with self._database.reading() as connection:
             return rows.trials(connection, trials.c.study_id == study_id)
-
-    def trial(self, trial_id: int) -> TrialRecord:
-        """One trial."""
-        with self._database.reading() as connection:
-            return _trial(connection, trial_id)
-
-    # Calibrations
-
-    def kept_calibration(self, key: str) -> dict[str, Any] | None:
-        """Constants learnt from earlier starts under this key (image, GPU and model); None: nothing learnt yet."""
-        with self._database.reading() as connection:
-            kept = connection.execute(select(calibrations.c.constants).where(calibrations.c.key == key)).scalar()
-        return None if kept is None else dict(kept)
-
-    def keep_calibration(self, key: str, constants: Mapping[str, Any]) -> None:
-        """Keep constants under a key, in place of those kept before."""
-        values = {"key": key, "constants": encode(constants, "constants")}
-        dialect = sqlite if self._database.sqlite else postgresql
-        query = dialect.insert(calibrations).values(values)
-        query = query.on_conflict_do_update(index_elements=["key"], set_={"constants": query.excluded.constants})
-        with self._database.writing() as connection:
-            connection.execute(query)
-
-
-def _study(connection: Connection, study_id: int) -> StudyRecord:
-    row = connection.execute(select(studies).where(studies.c.id == study_id)).one_or_none()
-    if row is None:
-        raise LookupError(f"no study has id {study_id}")
-    return rows.study(row)
 
 
 def _trial(connection: Connection, trial_id: int) -> TrialRecord:
@@ -343,7 +302,3 @@ def _began(connection: Connection, trial_id: int, phase: Phase, now: datetime) -
 
 def _maybe(value: object, path: str) -> Any:
     return None if value is None else encode(value, path)
-
-
-def _hash(spec: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(encode(spec), sort_keys=True).encode()).hexdigest()

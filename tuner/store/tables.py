@@ -97,6 +97,7 @@ trials = Table(
     Column("candidate", _Json, nullable=False),
     Column("reason", Line, nullable=False),
     Column("ticket", BigInteger),
+    Column("position", Integer),
     Column("phase", String(20), nullable=False),
     Column("created", Moment, nullable=False),
     Column("recorded", Moment),

@@ -107,7 +107,7 @@ class Confirming:
         return self._no_change("no gain that matters was shown")
 
     async def _start(self, position: int, side: str) -> TrialRecord | None:
-        kept = [t for t in self.loop.trials if t.kind is TrialKind.CONFIRM and t.reason.startswith(f"{position + 1}:")]
+        kept = [t for t in self.loop.trials if t.position == position]
         if kept and kept[-1].verdict is not None:
             return kept[-1]
         if self.loop.ledger.exhausted(self.loop.clock(), 0) is not None:
@@ -115,8 +115,8 @@ class Confirming:
         candidate = self.finalist if side == "B" else self.loop.info.baseline
         trial = kept[-1] if kept and not kept[-1].recorded else None
         if trial is None:
-            reason = f"{position + 1}: {'finalist' if side == 'B' else 'baseline'} on a fresh start"
-            trial = await self.loop.begin(TrialKind.CONFIRM, candidate, reason, None)
+            reason = f"{'finalist' if side == 'B' else 'baseline'} on a fresh start"
+            trial = await self.loop.begin(TrialKind.CONFIRM, candidate, reason, position=position)
         trial = await self.loop.carry_out(
             trial, block=position // BLOCK, then=lambda driver: self._inspect(driver, side)
         )

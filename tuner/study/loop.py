@@ -101,7 +101,9 @@ class TrialLoop:
             suggestion = await asyncio.to_thread(self.sampler.suggest)
             if suggestion is None:
                 return "every configuration of the search space has been tried"
-            trial = await self.begin(TrialKind.SEARCH, suggestion.candidate, suggestion.reason, suggestion.ticket)
+            trial = await self.begin(
+                TrialKind.SEARCH, suggestion.candidate, suggestion.reason, ticket=suggestion.ticket
+            )
             await self.carry_out(trial)
         return reason
 
@@ -261,11 +263,19 @@ class TrialLoop:
         """Measure what the target runs today, first of all."""
         trial = next((one for one in self.trials if one.kind is TrialKind.BASELINE), None)
         if trial is None:
-            trial = await self.begin(TrialKind.BASELINE, self.info.baseline, "found on the target", None)
+            trial = await self.begin(TrialKind.BASELINE, self.info.baseline, "found on the target")
         if not trial.recorded:
             await self.carry_out(trial)
 
-    async def begin(self, kind: TrialKind, candidate: Candidate, reason: str, ticket: int | None) -> TrialRecord:
+    async def begin(
+        self,
+        kind: TrialKind,
+        candidate: Candidate,
+        reason: str,
+        *,
+        ticket: int | None = None,
+        position: int | None = None,
+    ) -> TrialRecord:
         """Put a trial on record before anything is done for it."""
         trial = await asyncio.to_thread(
             self.store.add_trial,
@@ -274,6 +284,7 @@ class TrialLoop:
             candidate=candidate,
             reason=reason,
             ticket=ticket,
+            position=position,
             now=self.clock(),
         )
         self.trials.append(trial)

@@ -11,7 +11,7 @@ from tuner.core.knob import Candidate, Value
 from tuner.search import Prediction, predict, rank
 from tuner.simulator.memory import MemoryConstants
 from tuner.store import Store
-from tuner.store.codec import decode, encode
+from tuner.store.codec import encode
 from tuner.study.searching import calibration_key, expecting
 from tuner.study.session import Preview
 from tuner.study.spec import StudySpec
@@ -39,8 +39,7 @@ class Plan:
 def make_plan(spec: StudySpec, preview: Preview, store: Store, wanted: Mapping[str, Value], count: int) -> Plan:
     """Expect. `wanted` are knobs laid over the baseline. Raises InvalidInput where model or GPU are not known."""
     info = preview.info
-    kept = store.kept_calibration(calibration_key(spec, info))
-    constants = decode(MemoryConstants, kept) if kept is not None else None
+    constants = store.calibrations.find(calibration_key(spec, info), MemoryConstants)
     basis = expecting(spec, info, preview.aim, constants)
     if basis is None:
         raise InvalidInput(

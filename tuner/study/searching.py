@@ -11,7 +11,6 @@ from tuner.search import Expecting, OptunaSampler, RandomSampler, Sampler, Scree
 from tuner.simulator.catalogue import find_gpu
 from tuner.simulator.memory import MemoryConstants
 from tuner.store import Store, TrialKind
-from tuner.store.codec import decode, encode
 from tuner.study.loop import Aim
 from tuner.study.place import model_named
 from tuner.study.spec import StudySpec
@@ -35,13 +34,12 @@ def searching(
     """Put a study's search together; on a resume it goes on with what the study has on record."""
     model, gpu = planned_hardware(spec, info)
     key = calibration_key(spec, info)
-    kept = store.kept_calibration(key)
-    constants = decode(MemoryConstants, kept) if kept is not None else None
+    constants = store.calibrations.find(key, MemoryConstants)
     screen = Screen(space, model, gpu, info.gpu_count, info.fixed, info.version, constants)
 
     def keep() -> None:
         if screen.constants is not None:
-            store.keep_calibration(key, encode(screen.constants))
+            store.calibrations.keep(key, screen.constants)
 
     return Searching(screen, _sampler(spec, space, info, aim, store, study_id, name, screen), keep)
 

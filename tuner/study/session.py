@@ -115,12 +115,12 @@ class Session:
         return study
 
     def _claim(self, study: StudyRecord) -> None:
-        if self.store.claim(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
+        if self.store.claims.take(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
             return
         other = self.store.study_by_id(study.id).holder or ""
         if _dead(other):
-            self.store.release(study.id, other)
-            if self.store.claim(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
+            self.store.claims.release(study.id, other)
+            if self.store.claims.take(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
                 return
         raise Refused(f"study {study.name!r} is being worked on by {other}; use --new for another study beside it")
 
@@ -146,12 +146,12 @@ class Session:
         finally:
             await undisturbed(self.target.release())
             renewing.cancel()
-            await asyncio.to_thread(self.store.release, study.id, self.holder)
+            await asyncio.to_thread(self.store.claims.release, study.id, self.holder)
 
     async def _renew(self, study: StudyRecord, working: asyncio.Task[Ending]) -> None:
         while True:
             await asyncio.sleep(_CLAIM_S / 4)
-            kept = await asyncio.to_thread(self.store.renew, study.id, self.holder, datetime.now(UTC), _CLAIM_S)
+            kept = await asyncio.to_thread(self.store.claims.renew, study.id, self.holder, datetime.now(UTC), _CLAIM_S)
             if not kept:
                 working.cancel("somebody else has taken the study over")
                 return

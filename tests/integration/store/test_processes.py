@@ -29,7 +29,7 @@ def test_of_processes_that_claim_a_study_at_once_one_gets_it(url: str, tmp_path:
     with with_a_study(url) as store:
         said = race("claim", url, tmp_path, runners=3)
         assert sorted(line for [line] in said) == ["False", "False", "True"]
-        study = store.study("a")
+        study = store.study_by_id(1)
     assert study is not None
     assert study.holder is not None
 
@@ -62,6 +62,6 @@ def test_what_was_committed_before_a_kill_is_there_and_nothing_half(url: str, tm
             assert trial.told == (trial.phase is Phase.TOLD)
         assert [trial.number for trial in trials] == list(range(len(trials)))
         # The next process goes on where this one was killed.
-        assert store.claim(1, "next", NOW, 60)
+        assert store.claims.take(1, "next", NOW, 60)
         if not trials[-1].phase.final:
             store.enter_phase(trials[-1].id, Phase.STARTING, NOW)

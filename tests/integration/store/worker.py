@@ -37,7 +37,7 @@ def claim(url: str, gun: Path) -> None:
     """Try to take study 1."""
     with Store.open(url) as store:
         wait_for(gun)
-        print(store.claim(1, f"holder-{os.getpid()}", NOW, 60))
+        print(store.claims.take(1, f"holder-{os.getpid()}", NOW, 60))
 
 
 def add(url: str, gun: Path) -> None:

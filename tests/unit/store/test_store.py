@@ -13,7 +13,7 @@ from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Answer, Level, Measurement, SloTest, Statistic, Verdict
 from tuner.core.workload import Load
-from tuner.store import Conflict, Phase, Store, StudyRecord, StudyState, TrialKind, TrialRecord
+from tuner.store import Conflict, Phase, Store, StoreError, StudyRecord, StudyState, TrialKind, TrialRecord
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -39,17 +39,21 @@ def make_level() -> Level:
     )
 
 
+def trial_of(store: Store, trial: TrialRecord) -> TrialRecord:
+    """The trial as it is stored now."""
+    return next(one for one in store.trials(trial.study_id) if one.id == trial.id)
+
+
 MEASUREMENT = Measurement((make_level(),), 512.0, 0)
 VERDICT = Verdict(512.0, {"ttft p95 <= 500ms": -0.6})
 
 
 def test_a_study_comes_back_as_it_was_entered(store: Store) -> None:
     study = make_study(store)
-    assert store.study("a") == study
+    assert store.study_by_id(study.id) == study
     assert study.state is StudyState.CREATED
     assert (study.fingerprint, study.spec["seed"], study.info) == ("f", 1, {"gpu": "H100"})
     assert (study.created, study.holder, study.result) == (NOW, None, None)
-    assert store.study("b") is None
 
 
 def test_a_name_that_is_taken_is_refused(store: Store) -> None:
@@ -57,12 +61,6 @@ def test_a_name_that_is_taken_is_refused(store: Store) -> None:
     with pytest.raises(InvalidInput, match="'a' exists already"):
         make_study(store)
     assert len(store.studies()) == 1
-
-
-def test_studies_without_a_fingerprint_are_told_apart_by_their_specification(store: Store) -> None:
-    one = store.create_study(name="1", spec={"seed": 1}, target="t", info={}, now=NOW)
-    two = store.create_study(name="2", spec={"seed": 2}, target="t", info={}, now=NOW)
-    assert one.fingerprint != two.fingerprint
 
 
 def test_times_come_back_in_utc_and_a_time_without_a_zone_is_refused(store: Store) -> None:
@@ -78,7 +76,7 @@ def test_state_and_result_are_kept(store: Store) -> None:
     study = make_study(store)
     store.set_state(study.id, StudyState.FINISHED, "better by 12 %", LATER)
     store.set_result(study.id, {"gain": 0.12})
-    kept = store.study("a")
+    kept = store.study_by_id(study.id)
     assert kept is not None
     assert (kept.state, kept.detail, kept.result, kept.updated) == (
         StudyState.FINISHED, "better by 12 %", {"gain": 0.12}, LATER,
@@ -89,7 +87,7 @@ def test_a_finished_study_has_its_result(store: Store) -> None:
     study = make_study(store)
     store.set_result(study.id, {"so far": 1})
     ended = store.finish(study.id, {"gain": 0.12}, "better by 12 %", LATER)
-    assert ended == store.study("a")
+    assert ended == store.study_by_id(study.id)
     assert (ended.state, ended.detail, ended.result, ended.updated) == (
         StudyState.FINISHED, "better by 12 %", {"gain": 0.12}, LATER,
     )  # fmt: skip
@@ -104,28 +102,51 @@ def test_the_latest_unfinished_study_of_target_and_fingerprint_goes_on(store: St
     store.set_state(latest.id, state, "", LATER)
     found = store.resumable("t", "f")
     assert found is not None
-    assert found.id == (first.id if state in (StudyState.FINISHED, StudyState.FAILED) else latest.id)
+    assert found.id == (first.id if state is StudyState.FINISHED else latest.id)
     assert store.resumable("t", "h") is None
 
 
 def test_one_holder_at_a_time_until_its_claim_expires(store: Store) -> None:
     study = make_study(store)
-    assert store.claim(study.id, "one", NOW, 60)
-    assert store.claim(study.id, "one", NOW, 60)
-    assert not store.claim(study.id, "two", NOW + timedelta(seconds=59), 60)
-    assert store.renew(study.id, "one", NOW + timedelta(seconds=59), 60)
-    assert not store.claim(study.id, "two", NOW + timedelta(seconds=60), 60)
-    assert store.claim(study.id, "two", NOW + timedelta(seconds=119), 60)
-    assert not store.renew(study.id, "one", NOW + timedelta(seconds=120), 60)
+    assert store.claims.take(study.id, "one", NOW, 60)
+    assert store.claims.take(study.id, "one", NOW, 60)
+    assert not store.claims.take(study.id, "two", NOW + timedelta(seconds=59), 60)
+    assert store.claims.renew(study.id, "one", NOW + timedelta(seconds=59), 60)
+    assert not store.claims.take(study.id, "two", NOW + timedelta(seconds=60), 60)
+    assert store.claims.take(study.id, "two", NOW + timedelta(seconds=119), 60)
+    assert not store.claims.renew(study.id, "one", NOW + timedelta(seconds=120), 60)
+
+
+def test_where_a_study_stands_is_entered_by_its_holder_alone(store: Store) -> None:
+    study = make_study(store)
+    assert store.claims.take(study.id, "one", NOW, 60)
+    store.set_state(study.id, StudyState.SEARCHING, "", NOW, by="one")
+    with pytest.raises(Conflict, match="'a' is worked on by somebody else"):
+        store.set_state(study.id, StudyState.STOPPED, "", LATER, by="two")
+    with pytest.raises(Conflict):
+        store.finish(study.id, {}, "", LATER, by="two")
+    with pytest.raises(Conflict):
+        store.set_spec(study.id, {}, LATER, by="two")
+    kept = store.study_by_id(study.id)
+    assert (kept.state, kept.result, kept.updated) == (StudyState.SEARCHING, None, NOW)
+
+
+def test_a_study_that_came_to_nothing_can_be_removed_and_one_with_trials_can_not(store: Store) -> None:
+    empty, kept = make_study(store, "empty"), make_study(store, "kept")
+    make_trial(store, kept)
+    store.discard(empty.id)
+    with pytest.raises(StoreError):
+        store.discard(kept.id)
+    assert [study.name for study in store.studies()] == ["kept"]
 
 
 def test_only_the_holder_can_release(store: Store) -> None:
     study = make_study(store)
-    store.claim(study.id, "one", NOW, 60)
-    store.release(study.id, "two")
-    assert not store.claim(study.id, "two", NOW, 60)
-    store.release(study.id, "one")
-    assert store.claim(study.id, "two", NOW, 60)
+    store.claims.take(study.id, "one", NOW, 60)
+    store.claims.release(study.id, "two")
+    assert not store.claims.take(study.id, "two", NOW, 60)
+    store.claims.release(study.id, "one")
+    assert store.claims.take(study.id, "two", NOW, 60)
 
 
 def test_trials_are_numbered_within_their_study(store: Store) -> None:
@@ -142,7 +163,7 @@ def test_a_trial_goes_through_its_phases_and_keeps_when_each_began(store: Store)
         store.enter_phase(trial.id, phase, NOW + timedelta(minutes=minute))
     store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, now=NOW + timedelta(minutes=6))
     store.mark_told(trial.id, NOW + timedelta(minutes=7))
-    kept = store.trial(trial.id)
+    kept = trial_of(store, trial)
     assert [one.phase for one in kept.phases] == list(Phase)
     assert [one.began for one in kept.phases] == [NOW + timedelta(minutes=minute) for minute in range(8)]
     assert (kept.phase, kept.told, kept.kind) == (Phase.TOLD, True, TrialKind.BASELINE)
@@ -161,7 +182,7 @@ def test_an_outcome_comes_back_as_it_was_entered(store: Store) -> None:
         gpu_s=91.5,
         now=LATER,
     )
-    assert recorded == store.trial(trial.id) == store.trials(trial.study_id)[0]
+    assert recorded == trial_of(store, trial) == store.trials(trial.study_id)[0]
     assert (recorded.verdict, recorded.measurement, recorded.facts) == (VERDICT, MEASUREMENT, facts)
     assert (recorded.start_s, recorded.probe_s, recorded.gpu_s) == (61.5, 30.0, 91.5)
     assert (recorded.recorded, recorded.told, recorded.phase) == (LATER, False, Phase.RECORDED)
@@ -173,13 +194,13 @@ def test_an_outcome_is_entered_once(store: Store) -> None:
     assert store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, start_s=1.0, now=LATER) == first
     with pytest.raises(Conflict, match="another outcome"):
         store.record(trial.id, verdict=Verdict(513.0, {}), measurement=MEASUREMENT, start_s=1.0, now=LATER)
-    assert store.trial(trial.id) == first
+    assert trial_of(store, trial) == first
 
 
 def test_after_its_outcome_a_trial_takes_no_phase_and_no_level(store: Store) -> None:
     trial = make_trial(store, make_study(store))
     with pytest.raises(Conflict, match="no outcome yet"):
-        store.mark_told(trial.id)
+        store.mark_told(trial.id, NOW)
     store.record(trial.id, verdict=VERDICT, now=NOW)
     with pytest.raises(Conflict, match="probing"):
         store.enter_phase(trial.id, Phase.PROBING, LATER)
@@ -192,7 +213,7 @@ def test_told_twice_is_told_once(store: Store) -> None:
     store.record(trial.id, verdict=VERDICT, now=NOW)
     store.mark_told(trial.id, NOW)
     store.mark_told(trial.id, LATER)
-    assert [one.phase for one in store.trial(trial.id).phases].count(Phase.TOLD) == 1
+    assert [one.phase for one in trial_of(store, trial).phases].count(Phase.TOLD) == 1
 
 
 def test_a_failed_trial_keeps_its_cause_with_and_without_a_verdict(store: Store) -> None:
@@ -211,7 +232,7 @@ def test_levels_are_kept_as_they_end_also_without_an_outcome(store: Store) -> No
     trial = make_trial(store, make_study(store))
     store.add_level(trial.id, make_level(), NOW)
     store.add_level(trial.id, make_level(), LATER)
-    kept = store.trial(trial.id)
+    kept = trial_of(store, trial)
     assert kept.levels == (make_level(), make_level())
     assert kept.measurement is None
 
@@ -225,13 +246,13 @@ def test_a_number_that_is_not_finite_is_refused_and_leaves_no_trace(store: Store
         store.set_result(study.id, {"gain": math.nan})
     with pytest.raises(ValueError, match="finite"):
         store.record(trial.id, verdict=VERDICT, gpu_s=math.nan, now=NOW)
-    assert store.trial(trial.id) == trial
+    assert trial_of(store, trial) == trial
 
 
 def test_text_that_no_database_can_hold_is_kept_as_far_as_it_can_be(store: Store) -> None:
     study = make_study(store)
-    store.set_state(study.id, StudyState.FAILED, "log\0 with \udcff and ☃", NOW)
-    kept = store.study("a")
+    store.set_state(study.id, StudyState.STOPPED, "log\0 with \udcff and ☃", NOW)
+    kept = store.study_by_id(study.id)
     assert kept is not None
     assert kept.detail == "log� with � and ☃"
     trial = make_trial(store, study)
@@ -241,21 +262,19 @@ def test_text_that_no_database_can_hold_is_kept_as_far_as_it_can_be(store: Store
 
 def test_unknown_ids_are_told(store: Store) -> None:
     with pytest.raises(LookupError, match="study has id 7"):
-        store.set_state(7, StudyState.FAILED, "", NOW)
+        store.set_state(7, StudyState.STOPPED, "", NOW)
     with pytest.raises(LookupError, match="study has id 7"):
-        store.claim(7, "one", NOW, 60)
+        store.claims.take(7, "one", NOW, 60)
     with pytest.raises(LookupError, match="study has id 7"):
         store.add_trial(7, kind=TrialKind.SEARCH, candidate=Candidate(), reason="", ticket=None, now=NOW)
     with pytest.raises(LookupError, match="trial has id 7"):
         store.enter_phase(7, Phase.PROBING, NOW)
-    with pytest.raises(LookupError, match="trial has id 7"):
-        store.trial(7)
     assert store.trials(7) == []
 
 
 def test_calibrations_are_replaced_by_key(store: Store) -> None:
-    assert store.kept_calibration("image|H100|llama") is None
-    store.keep_calibration("image|H100|llama", {"activation_gib": 1.5})
-    store.keep_calibration("image|H100|llama", {"activation_gib": 1.75})
-    store.keep_calibration("other", {})
-    assert store.kept_calibration("image|H100|llama") == {"activation_gib": 1.75}
+    assert store.calibrations.find("image|H100|llama", Load) is None
+    store.calibrations.keep("image|H100|llama", Load(rate=1.5))
+    store.calibrations.keep("image|H100|llama", Load(rate=1.75))
+    store.calibrations.keep("other", Load(rate=2.0))
+    assert store.calibrations.find("image|H100|llama", Load) == Load(rate=1.75)
