@@ -66,7 +66,7 @@ class Level:
     total_token_rate: float
     statistics: Mapping[str, Statistic]  # by metric: ttft, itl, tpot, e2e
     saturated: bool = False  # the probe, not the engine, was the bottleneck: void
-    foreign: bool = False  # the engine served others' requests too: void
+    foreign: bool | None = False  # the engine served others' requests too: void; None: it does not tell
     preemptions: int | None = None
 
 

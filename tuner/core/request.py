@@ -94,16 +94,15 @@ class LevelPlan:
 class LevelRecords:
     """What a driver saw in one level: finished (or failed) requests in the order of their planned index.
 
-    `lag_p99_s` is the driver's own lateness in sending and reading (0 for the simulator). `engine_requests` is what the
-    engine's own counter says it served during the level (None where it has none): a difference from the requests sent
-    means foreign traffic.
+    `lag_p99_s` is the driver's own lateness in sending and reading (0 for the simulator). `foreign` is how many other
+    requests the engine served meanwhile, by its own counter (None where it shows none).
     """
 
     records: tuple[RequestRecord, ...]
     duration_s: float
     sent: int
     lag_p99_s: float = 0.0
-    engine_requests: int | None = None
+    foreign: int | None = None
     preemptions: int | None = None
 
 

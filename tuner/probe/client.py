@@ -12,6 +12,7 @@ from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.workload import Api
 from tuner.probe.control import Control, Counters
+from tuner.probe.foreign import foreign_requests
 from tuner.probe.greedy import greedy_output
 from tuner.probe.load_process import LoadProcess
 from tuner.probe.stream import kind_of, record_of
@@ -46,6 +47,7 @@ class _Progress:
 
     plan: LevelPlan
     records: list[RequestRecord] = field(default_factory=list)
+    late: list[RequestRecord] = field(default_factory=list)  # ended or cancelled after the order to stop: no part of it
     refused_in_a_row: int = 0
     last_errors: list[str] = field(default_factory=list)
 
@@ -110,8 +112,8 @@ class HttpDriver:
             ended.duration_s,
             ended.sent,
             lag,
-            _difference(("requests", "running", "waiting"), before, after),
-            _difference(("preemptions",), before, after),
+            foreign_requests(before, after, [*progress.records, *progress.late]),
+            _growth("preemptions", before, after),
         )
 
     async def greedy(self, prompts: Sequence[str], max_tokens: int) -> tuple[GreedyOutput, ...]:
@@ -138,9 +140,12 @@ class HttpDriver:
         look = next(looks, None)
         stopped = False
         while not isinstance(message := await process.receive(), Ended):
-            if not isinstance(message, Reply) or stopped:
+            if not isinstance(message, Reply):
                 continue
             record = record_of(by_index[message.index], message)
+            if stopped:
+                progress.late.append(record)
+                continue
             progress.add(record)
             await self._check_alive(record, progress)
             if look is not None and len(progress.records) >= look:
@@ -201,8 +206,6 @@ class HttpDriver:
         return {"model": self._model, **prompt, "max_tokens": max_tokens}
 
 
-def _difference(names: tuple[str, ...], before: Mapping[str, float], after: Mapping[str, float]) -> int | None:
-    """How much the sum of these counters grew; None where the server does not show the first one."""
-    if not before or names[0] not in after:
-        return None
-    return round(sum(after.get(name, 0.0) - before.get(name, 0.0) for name in names))
+def _growth(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> int | None:
+    """How much a counter grew; None where the server does not show it."""
+    return round(after[name] - before[name]) if name in before and name in after else None

@@ -11,6 +11,7 @@ Counters = Callable[[str], Mapping[str, float]]
 
 _TIMEOUT_S = 5.0
 _DRAIN_POLL_S = 0.1
+_READS = 3
 
 
 class Control:
@@ -26,12 +27,15 @@ class Control:
         return self._client
 
     async def counters(self) -> Mapping[str, float]:
-        """The engine's counters now; empty where the server shows none."""
-        try:
-            response = await self._client.get("/metrics")
-        except httpx.HTTPError:
-            return {}
-        return self._counters(response.text) if response.status_code == 200 else {}
+        """The engine's counters now; empty where the server shows none, or gives no answer to several requests."""
+        for _ in range(_READS):
+            try:
+                response = await self._client.get("/metrics")
+            except httpx.HTTPError:
+                await asyncio.sleep(_DRAIN_POLL_S)
+                continue
+            return self._counters(response.text) if response.status_code == 200 else {}
+        return {}
 
     async def dead(self) -> str | None:
         """Why the server can't be serving any more, or None while it may be.

@@ -152,7 +152,7 @@ class LevelTest:
             total_token_rate=rates.total_tokens,
             statistics=statistics_of(seen),
             saturated=self._bent_by(found.lag_p99_s, seen),
-            foreign=found.engine_requests is not None and found.engine_requests > found.sent,
+            foreign=None if found.foreign is None else found.foreign > 0,
             preemptions=found.preemptions,
         )
 

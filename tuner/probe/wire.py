@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 _HEADER_BYTES = 8
 
+#: The error of a request that ran when the order to stop came.
+CANCELLED = "cancelled"
+
 
 @dataclass(frozen=True, slots=True)
 class Shot:

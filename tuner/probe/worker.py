@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
-from tuner.probe.wire import Ended, Message, Reply, Shot, Volley, pack, receive
+from tuner.probe.wire import CANCELLED, Ended, Message, Reply, Shot, Volley, pack, receive
 
 # Below the 5 s after which common servers close idle connections: a request must not race with that.
 _KEEP_ALIVE_S = 2.0
@@ -108,9 +108,7 @@ class Level:
         except TimeoutError:
             error = "timeout"
         except asyncio.CancelledError:
-            if not self.over:
-                raise
-            error = "unfinished"
+            error = "unfinished" if self.over else CANCELLED
         except aiohttp.ClientConnectorError as failed:
             error = f"connection refused: {failed}"
         except (aiohttp.ClientError, ConnectionError) as failed:

@@ -119,7 +119,7 @@ class LevelRun:
             records=tuple(self._records),
             duration_s=self._now,
             sent=self._sent,
-            engine_requests=self._sent,
+            foreign=0,
             preemptions=counters.preemptions - preemptions,
         )
 

@@ -139,13 +139,11 @@ class _Exchange:
         self._answer = Answer(asked, f"{prefix}-{uuid.uuid4().hex}", int(time.time()), fingerprint)
 
     async def run(self) -> web.StreamResponse:
-        """Answer, and count how it ended."""
-        ended = "abort"
-        try:
-            response, ended = await (self._streamed() if self._asked.stream else self._in_one_piece())
-            return response
-        finally:
+        """Answer, and count how it ended; what its client gave up is not counted, as vLLM does not."""
+        response, ended = await (self._streamed() if self._asked.stream else self._in_one_piece())
+        if ended is not None:
             self._metrics.finished[ended] += 1
+        return response
 
     async def _in_one_piece(self) -> tuple[web.StreamResponse, str]:
         try:
@@ -157,7 +155,7 @@ class _Exchange:
         logprobs = self._answer.logprobs(self._tokens, self._first_logprob, 0)
         return web.json_response(self._answer.whole(self._tokens, self._finish, logprobs)), self._finish
 
-    async def _streamed(self) -> tuple[web.StreamResponse, str]:
+    async def _streamed(self) -> tuple[web.StreamResponse, str | None]:
         response = web.StreamResponse(headers=_SSE)
         await response.prepare(self._request)
         try:
@@ -176,7 +174,7 @@ class _Exchange:
             ended = "error"
             await _send(response, error_body(DEAD, "InternalServerError", 500))
         except ConnectionError:
-            return response, "abort"  # the client is gone
+            return response, None  # the client is gone
         await response.write(b"data: [DONE]\n\n")
         await response.write_eof()
         return response, ended

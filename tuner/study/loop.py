@@ -85,6 +85,7 @@ class TrialLoop:
     clock: Callable[[], datetime]
     trials: list[TrialRecord] = field(default_factory=list)
     ineffective: list[str] = field(default_factory=list)
+    _blind: bool = False  # the engine does not show how many requests it served, and the user knows
     _infrastructure_failures: int = 0
     _screened: int = 0
 
@@ -330,6 +331,9 @@ class TrialLoop:
     async def _keep_level(self, trial: TrialRecord, level: Level) -> None:
         await asyncio.to_thread(self.store.add_level, trial.id, level, self.clock())
         self.observe(LevelEnded(trial.number, level))
+        if level.foreign is None and not self._blind:
+            self._blind = True
+            self.observe(Note("the engine shows no count of its requests on /metrics: foreign traffic goes unnoticed"))
 
     def _begun(self, trial: TrialRecord, reason: str) -> None:
         changed = changes(trial, self.baseline)

@@ -28,7 +28,9 @@ class FakeOpenAI:
     bodies: list[dict[str, Any]] = field(default_factory=list)
     running: int = 0
     finished: int = 0
-    foreign: int = 0  # added to the request counter with every request
+    foreign: float = 0.0  # requests of others that it serves beside each of ours
+    counts: bool = True  # shows how many requests it served
+    deaf: int = 0  # so many requests for its metrics get no answer
     dead: bool = False
     url: str = ""
 
@@ -53,9 +55,14 @@ class FakeOpenAI:
     async def health(self, _: web.Request) -> web.Response:
         return web.Response(status=503 if self.dead else 200)
 
-    async def metrics(self, _: web.Request) -> web.Response:
-        total = self.finished * (1 + self.foreign)
-        return web.Response(text=f"requests {total}\nrunning {self.running}\nwaiting 0\npreemptions {self.finished}\n")
+    async def metrics(self, request: web.Request) -> web.Response:
+        if self.deaf > 0:
+            self.deaf -= 1
+            assert request.transport is not None
+            request.transport.close()
+        served = round(self.finished * (1 + self.foreign))
+        counted = f"requests {served}\npreemptions {self.finished}\n" if self.counts else ""
+        return web.Response(text=f"{counted}running {self.running}\nwaiting 0\n")
 
     async def complete(self, request: web.Request) -> web.StreamResponse:
         if self.key is not None and request.headers.get("Authorization") != f"Bearer {self.key}":
@@ -72,10 +79,12 @@ class FakeOpenAI:
             return web.json_response(_whole(chat, body))
         self.running += 1
         try:
-            return await self.stream(request, body, chat, number)
+            response = await self.stream(request, body, chat, number)
         finally:
             self.running -= 1
-            self.finished += 1
+        # As vLLM does it, a request that its client gave up is not counted.
+        self.finished += 1
+        return response
 
     async def stream(self, request: web.Request, body: dict[str, Any], chat: bool, number: int) -> web.StreamResponse:
         model, tokens = body["model"], body["max_tokens"]

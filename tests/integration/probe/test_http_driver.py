@@ -173,9 +173,37 @@ async def test_the_engines_own_counters_are_compared_over_a_level() -> None:
     async with driving(FakeOpenAI(foreign=1), "good") as driver:
         found = await driver.level(plan(), lambda _: False)
 
-    assert found.engine_requests == 48
-    assert found.sent == 24
+    assert found.foreign == 24
     assert found.preemptions == 24
+
+
+@pytest.mark.parametrize("model", ["good", "busy", "in-band", "missing", "broken"])
+async def test_our_own_requests_are_not_taken_for_others(model: str) -> None:
+    async with driving(FakeOpenAI(), model) as driver:
+        assert (await driver.level(plan(), lambda _: False)).foreign == 0
+        assert (await driver.level(plan(200, looks=(30,)), lambda _: True)).foreign == 0
+
+
+async def test_what_we_cancel_or_the_engine_refuses_hides_nobody() -> None:
+    async with driving(FakeOpenAI(foreign=0.2, step_s=0.05), "good") as driver:
+        stopped = await driver.level(plan(200, looks=(20,), tokens=20, concurrency=16), lambda _: True)
+    async with driving(FakeOpenAI(foreign=0.2), "busy") as driver:
+        refused = await driver.level(plan(48), lambda _: False)
+
+    assert stopped.sent - len(stopped.records) >= 8
+    assert stopped.foreign is not None
+    assert stopped.foreign > 0
+    assert refused.foreign == 6
+
+
+async def test_an_engine_that_counts_nothing_can_not_show_foreign_traffic() -> None:
+    async with driving(FakeOpenAI(counts=False), "good") as driver:
+        assert (await driver.level(plan(), lambda _: False)).foreign is None
+
+
+async def test_metrics_that_are_unreadable_once_are_read_again() -> None:
+    async with driving(FakeOpenAI(deaf=1), "good") as driver:
+        assert (await driver.level(plan(), lambda _: False)).foreign == 0
 
 
 async def test_the_api_key_is_sent() -> None:

@@ -60,7 +60,7 @@ class QueueDriver:
             duration,
             sent,
             self.lag_s if self.late >= 0 else 0.0,
-            engine_requests=sent + self.foreign,
+            foreign=self.foreign,
         )
         self.recorded.append(result)
         return result

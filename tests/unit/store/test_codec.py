@@ -51,7 +51,7 @@ levels = st.builds(
     total_token_rate=numbers,
     statistics=st.dictionaries(st.sampled_from(["ttft", "itl", "e2e"]), statistics),
     saturated=st.booleans(),
-    foreign=st.booleans(),
+    foreign=st.none() | st.booleans(),
     preemptions=st.none() | counts,
 )
 measurements = st.builds(Measurement, st.lists(levels, max_size=3).map(tuple), maybe, counts, maybe)

@@ -66,13 +66,13 @@ def samples(text: str) -> Iterator[Sample]:
 def counters(text: str) -> dict[str, float]:
     """See Engine.counters.
 
-    `requests` counts every request that ended, however it ended; `requests_abort`, `requests_stop`, ... are the parts.
-    requests + running + waiting (+ swapped) is how many the engine has ever been sent and not refused: its change over
-    a level, less what the probe sent, is foreign traffic.
+    `requests` counts the requests that the engine served to their end. One that its client gave up is not among them:
+    vLLM forgets it, or counts it under a reason of its own.
     """
     by_name: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples(text):
-        if sample.name.startswith("vllm:") and isfinite(sample.value):
+        given_up = sample.labels.get("finished_reason") == "abort"
+        if sample.name.startswith("vllm:") and isfinite(sample.value) and not given_up:
             by_name[sample.name].append(sample)
     found: dict[str, float] = {}
     for ours, theirs in (*_COUNTERS.items(), *_POPULATIONS.items()):
@@ -83,10 +83,6 @@ def counters(text: str) -> dict[str, float]:
         values = _first(by_name, theirs)
         if values:
             found[ours] = max(values)
-    for sample in by_name.get("vllm:request_success_total", ()):
-        reason = sample.labels.get("finished_reason")
-        if reason:
-            found[f"requests_{reason}"] = found.get(f"requests_{reason}", 0.0) + sample.value
     return found
 
 

@@ -11,7 +11,7 @@ from tuner.engines.vllm.metrics import cache_config, samples
 VLLM = engine_named("vllm")
 
 
-def test_counters_are_summed_over_labels_and_the_largest_gauge_counts() -> None:
+def test_counters_are_summed_without_what_clients_gave_up_and_the_largest_gauge_counts() -> None:
     text = """
 # HELP vllm:request_success_total Count of successfully processed requests.
 # TYPE vllm:request_success_total counter
@@ -25,7 +25,7 @@ vllm:kv_cache_usage_perc{engine="0"} 0.25
 vllm:kv_cache_usage_perc{engine="1"} 0.5
 """
     found = VLLM.counters(text)
-    assert found == {"requests": 6, "requests_stop": 5, "requests_abort": 1, "running": 9, "kv_usage": 0.5}
+    assert found == {"requests": 5, "running": 9, "kv_usage": 0.5}
 
 
 def test_older_names_are_understood() -> None:
