@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from io import StringIO
@@ -16,7 +18,14 @@ from ruamel.yaml import YAML
 _ROOMY = 100  # columns from which there is room between the columns of a table
 _PIPE = 100_000
 
-console = Console()
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Tell the caller, who may have a study to end: rich would leave the process from here."""
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+
+console: Console = _Console()
 
 
 def print_json(data: Any) -> None:
@@ -66,7 +75,7 @@ def say(text: str, style: str = "") -> None:
 
 def _unlimited() -> Console:
     """The terminal as it is; for a pipe one that is wide enough for every line."""
-    return console if console.is_terminal else Console(width=_PIPE, file=_Trimmed(sys.stdout))
+    return console if console.is_terminal else _Console(width=_PIPE, file=_Trimmed(sys.stdout))
 
 
 class _Trimmed(StringIO):

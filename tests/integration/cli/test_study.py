@@ -100,6 +100,40 @@ def test_output_that_nobody_takes_is_no_traceback(call_in_a_shell: str, code: in
     assert "Exception ignored" not in done.stderr
 
 
+@pytest.mark.parametrize("output", ["table", "wide", "json", "yaml"])
+def test_a_reader_that_is_gone_ends_the_command_without_a_word(output: str) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    shown = subprocess.run(
+        command("show", "small", "-o", output),
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (shown.returncode, shown.stderr) == (1, "")
+
+
+def test_a_study_goes_on_when_its_reader_leaves_and_ends_as_output_that_could_not_be_written() -> None:
+    running = subprocess.Popen(
+        command("start", *SMALL, *SMALL_BUDGET, "--new", "--name", "unread"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert running.stderr is not None
+    while not running.stdout.readline().startswith("trial   0"):
+        pass
+    running.stdout.close()
+    with running.stderr:
+        assert running.stderr.read() == ""
+    assert running.wait(timeout=60) == 1
+    assert json.loads(call("show", "unread", "-o", "json").out)["state"] == "finished"
+
+
 _DEPLOYMENT = """\
 apiVersion: apps/v1
 kind: Deployment
