@@ -16,14 +16,8 @@ _ESCAPES = {r"\\": "\\", r"\"": '"', r"\n": "\n"}
 _COUNTERS: dict[str, tuple[str, ...]] = {
     "requests": ("vllm:request_success_total",),
     "preemptions": ("vllm:num_preemptions_total",),
-    "prompt_tokens": ("vllm:prompt_tokens_total",),
-    "generation_tokens": ("vllm:generation_tokens_total",),
     "prefix_queries": ("vllm:prefix_cache_queries_total", "vllm:gpu_prefix_cache_queries_total"),
     "prefix_hits": ("vllm:prefix_cache_hits_total", "vllm:gpu_prefix_cache_hits_total"),
-    "rejections": ("vllm:admission_rejections_total",),
-    "spec_drafts": ("vllm:spec_decode_num_drafts_total",),
-    "spec_draft_tokens": ("vllm:spec_decode_num_draft_tokens_total",),
-    "spec_accepted_tokens": ("vllm:spec_decode_num_accepted_tokens_total",),
 }
 #: Gauges: the largest over labels (one sample per data-parallel engine).
 _GAUGES: dict[str, tuple[str, ...]] = {
@@ -33,7 +27,6 @@ _GAUGES: dict[str, tuple[str, ...]] = {
 _POPULATIONS: dict[str, tuple[str, ...]] = {
     "running": ("vllm:num_requests_running",),
     "waiting": ("vllm:num_requests_waiting",),
-    "swapped": ("vllm:num_requests_swapped",),
 }
 _CACHE_CONFIG = "vllm:cache_config_info"
 

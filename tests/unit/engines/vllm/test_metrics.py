@@ -30,8 +30,7 @@ vllm:kv_cache_usage_perc{engine="1"} 0.5
 
 def test_older_names_are_understood() -> None:
     text = 'vllm:gpu_cache_usage_perc{model_name="m"} 0.75\nvllm:gpu_prefix_cache_hits_total 12\n'
-    text += "vllm:num_requests_swapped 1\n"
-    assert VLLM.counters(text) == {"kv_usage": 0.75, "prefix_hits": 12, "swapped": 1}
+    assert VLLM.counters(text) == {"kv_usage": 0.75, "prefix_hits": 12}
 
 
 def test_labels_may_hold_anything() -> None:

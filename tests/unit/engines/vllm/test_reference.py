@@ -105,9 +105,8 @@ def test_the_recipe_of_the_first_users_is_explained_and_translated() -> None:
 def test_a_scrape_of_the_real_engine() -> None:
     text = (DATA / "vllm-cpu/metrics_0.32.txt").read_text(encoding="utf-8")
     counters = VLLM.counters(text)
-    assert counters["requests"] == counters["requests_length"] == 7
-    assert counters["prompt_tokens"] == 2039
-    assert {"running", "waiting", "kv_usage", "preemptions", "prefix_hits", "rejections"} <= counters.keys()
+    assert counters["requests"] == 7
+    assert {"running", "waiting", "kv_usage", "preemptions", "prefix_hits"} <= counters.keys()
     facts = VLLM.facts("", text)
     assert facts.kv_cache_tokens == 1048576
     assert facts.kv_cache_gib == 1.0
