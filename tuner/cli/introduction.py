@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 
 from tuner.cli import units
@@ -13,7 +14,7 @@ from tuner.study.session import Preview
 from tuner.study.spec import StudySpec
 
 
-def introduce(spec: StudySpec, preview: Preview, resumes: str | None) -> None:
+def introduce(spec: StudySpec, preview: Preview) -> None:
     """Say what was found, what will be searched, and what was assumed."""
     info = preview.info
     engine = f"{info.engine} {info.version or ''}".strip()
@@ -31,8 +32,10 @@ def introduce(spec: StudySpec, preview: Preview, resumes: str | None) -> None:
         say(f"assumed: {assumed}")
     for note in (*spec.warnings, *info.notes):
         say(f"note: {note}", style="yellow")
-    if resumes is not None:
-        say(f"going on with study {resumes}; --new begins another one")
+    if preview.resumes is not None:
+        say(f"going on with study {preview.resumes.name}; --new begins another one")
+    if preview.differs:
+        say(f"a new study begins: {preview.differs}")
     print()
 
 
@@ -45,15 +48,21 @@ def _left_out(space: Space) -> list[tuple[str, list[str]]]:
 
 
 def agree(spec: StudySpec, preview: Preview) -> None:
-    """Ask before a live target is changed. Raises InvalidInput where nobody can answer, TunerError after a no."""
+    """Ask before a live target is changed. Raises InvalidInput where nobody can answer, TunerError after a no.
+
+    What is said belongs to the question: like it, it is no output.
+    """
     starts, name = preview.budget.starts, preview.info.name
     longest = timedelta(seconds=starts * (spec.rollout_deadline_s + spec.budget.probe))
     latest = preview.budget.until or datetime.now(UTC) + longest
     takes = f"about {units.roughly(preview.expected_s)}; at the latest over by {latest.astimezone():%Y-%m-%d %H:%M}"
-    say(f"{name} will be restarted up to {starts} times with other settings and loaded with test traffic.")
-    say("While an engine starts it serves nobody, and while it is under test its users would wait.")
-    say(f"Expected: {takes}.")
-    say("Then, or when you press Ctrl-C, everything is put back as it is now.")
+    for line in (
+        f"{name} will be restarted up to {starts} times with other settings and loaded with test traffic.",
+        "While an engine starts it serves nobody, and while it is under test its users would wait.",
+        f"Expected: {takes}.",
+        "Then, or when you press Ctrl-C, everything is put back as it is now.",
+    ):
+        print(line, file=sys.stderr)
     ask("Begin?")
 
 

@@ -94,7 +94,7 @@ async def _run(spec: StudySpec, store: Store, new: bool, yes: bool, quiet: bool)
     try:
         preview = await session.look()
         if not quiet:
-            introduce(spec, preview, place.resumes.name if place.resumes else None)
+            introduce(spec, preview)
         if place.live and not yes:
             agree(spec, preview)
     except BaseException:

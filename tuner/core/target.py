@@ -14,7 +14,8 @@ class TargetInfo:
 
     `baseline` are the knobs that are set explicitly today (an absent knob is the engine's default). `gpu` is None on a
     CPU or where nobody could tell. `fixed` are other settings that matter to planning (max_model_len, ...).
-    `image` identifies the engine's build: calibration and staleness are keyed by it.
+    `image` identifies the engine's build: calibration and staleness are keyed by it. `uid` tells the target from others
+    of its name, in other clusters and at other times.
     """
 
     name: str
@@ -26,6 +27,7 @@ class TargetInfo:
     gpu_count: int
     baseline: Candidate
     image: str = ""
+    uid: str = ""
     fixed: dict[str, Value] = field(default_factory=dict)
     on_cpu: bool = False
     simulated: bool = False

@@ -15,7 +15,7 @@ from tuner.core.measurement import Level, Measurement, Verdict
 
 
 class StudyState(StrEnum):
-    """Where a study stands. One that is not finished is resumed; `stopped` ended early on purpose (a signal, the time)."""
+    """Where a study stands. One that is not finished is resumed; `stopped` ended early on purpose (a signal)."""
 
     CREATED = "created"
     SEARCHING = "searching"

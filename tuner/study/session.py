@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -15,7 +17,7 @@ from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
 from tuner.probe.prompts import read_prompts
 from tuner.search import Space, load_space
-from tuner.store import Store, StudyRecord, StudyState
+from tuner.store import Store, StoreError, StudyRecord, StudyState
 from tuner.study.budget import Budget, Ledger
 from tuner.study.confirm import Confirmation, confirm
 from tuner.study.lengths import refuse_too_long
@@ -35,7 +37,8 @@ _CLAIM_S = 60.0
 class Preview:
     """What a study is about to do, for the question that is asked before it begins. Nothing has been changed yet.
 
-    `expected_s` is a first guess of how long it takes.
+    `expected_s` is a first guess of how long it takes. `resumes` is the study that goes on (None: a new one begins);
+    `differs` says why an unfinished study of the same name and specification does not.
     """
 
     info: TargetInfo
@@ -43,6 +46,8 @@ class Preview:
     aim: Aim
     budget: Budget
     expected_s: float
+    resumes: StudyRecord | None = None
+    differs: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Session:
     store: Store
     place: Place
     connect: Callable[[Running], Driver] = no_http
+    claim_s: float = _CLAIM_S
     holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
 
     @property
@@ -87,7 +93,10 @@ class Session:
             real_text=self.spec.core_workload().real_text,
         )
         refuse_too_long(self.spec.core_workload(), info, space)
-        return Preview(info, space, self._aim(), self._budget(), self._expected_s(info))
+        kept = self.place.resumes
+        differs = _differs(kept, _described(info)) if kept else ""
+        resumes = None if differs else kept
+        return Preview(info, space, self._aim(), self._budget(), self._expected_s(info), resumes, differs)
 
     async def run(self, preview: Preview, observe: Observer) -> Ending:
         """Carry the study out. The target is put back on every way out; a second signal does not stop that.
@@ -95,66 +104,107 @@ class Session:
         Raises Interrupted after a signal, Refused where somebody else holds the target, NotRestored where putting it
         back failed, and TunerError where the study can't go on.
         """
-        study = await self._enter(preview)
-        return await interruptible(self._hold(study, preview, observe), lambda text: observe(Note(text)))
+        return await interruptible(self._run(preview, observe), lambda text: observe(Note(text)))
 
     # --- taking and giving back -------------------------------------------------------------------------------------
 
+    async def _run(self, preview: Preview, observe: Observer) -> Ending:
+        """Take the study and the target, work, and give both up."""
+        study: StudyRecord | None = None
+        try:
+            # The study before the target: two processes of one study have the same right on the target.
+            study = await undisturbed(self._enter(preview))
+            await self._acquire(study, new=preview.resumes is None)
+            return await self._hold(study, preview, observe)
+        finally:
+            await undisturbed(self.target.release())
+            if study is not None:
+                await asyncio.to_thread(self.store.claims.release, study.id, self.holder)
+
     async def _enter(self, preview: Preview) -> StudyRecord:
-        study = self.place.resumes
+        """The study, claimed: a new one, or the one that goes on, by what is asked for now."""
+        study = preview.resumes
         if study is None:
             study = await asyncio.to_thread(
                 self.store.create_study,
                 name=await self._free_name(preview),
                 spec=self.spec.to_dict(),
                 target=preview.info.name,
-                info=_described(preview.info),
+                info={"holder": self._right(), **_described(preview.info)},
                 now=datetime.now(UTC),
             )
         await asyncio.to_thread(self._claim, study)
+        if preview.resumes is not None:
+            spec = self.spec.to_dict()
+            await asyncio.to_thread(self.store.set_spec, study.id, spec, datetime.now(UTC), by=self.holder)
         return study
 
+    def _right(self) -> str:
+        """A new study's name at the target. One that follows a study that can't go on may find what that one left."""
+        before = self.place.resumes
+        return str(before.info["holder"]) if before else f"tuner-{uuid.uuid4().hex[:16]}"
+
     def _claim(self, study: StudyRecord) -> None:
-        if self.store.claims.take(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
+        if self.store.claims.take(study.id, self.holder, datetime.now(UTC), self.claim_s):
             return
         other = self.store.study_by_id(study.id).holder or ""
         if _dead(other):
             self.store.claims.release(study.id, other)
-            if self.store.claims.take(study.id, self.holder, datetime.now(UTC), _CLAIM_S):
+            if self.store.claims.take(study.id, self.holder, datetime.now(UTC), self.claim_s):
                 return
         raise Refused(f"study {study.name!r} is being worked on by {other}; use --new for another study beside it")
 
+    async def _acquire(self, study: StudyRecord, new: bool) -> None:
+        try:
+            await self.target.acquire(str(study.info["holder"]))
+        except BaseException:
+            if new:  # nothing was done for it
+                await asyncio.to_thread(self.store.discard, study.id)
+            raise
+
     async def _hold(self, study: StudyRecord, preview: Preview, observe: Observer) -> Ending:
-        """Work on the study while both claims (the database's and the target's) are held."""
+        """Work on the study while both rights (the database's and the target's) are held."""
         working = asyncio.current_task()
         assert working is not None
         renewing = asyncio.create_task(self._renew(study, working))
         try:
-            await self.target.acquire(str(study.info["holder"]))
             try:
                 confirmation, stopped_because, result = await self._work(study, preview, observe)
             except BaseException as error:
-                state = StudyState.STOPPED
-                await asyncio.to_thread(self.store.set_state, study.id, state, _why(error), datetime.now(UTC))
+                with suppress(TunerError):  # the database is gone, or another has the study: its word counts
+                    await self._state(study, StudyState.STOPPED, _why(error))
                 raise
             finally:
                 await undisturbed(self._put_back(observe))
             # Only now: a study that is killed before goes on, which puts the target back and gives the same answer.
-            study = await asyncio.to_thread(self.store.finish, study.id, result, str(confirmation), datetime.now(UTC))
+            study = await asyncio.to_thread(
+                self.store.finish, study.id, result, str(confirmation), datetime.now(UTC), by=self.holder
+            )
             await self._see_it_serve(observe)
             return Ending(study, confirmation, stopped_because)
         finally:
-            await undisturbed(self.target.release())
             renewing.cancel()
-            await asyncio.to_thread(self.store.claims.release, study.id, self.holder)
 
     async def _renew(self, study: StudyRecord, working: asyncio.Task[Ending]) -> None:
+        """Keep the claim, and cancel the work where it is lost. A database that fails is asked again meanwhile."""
+        renewed, pause = time.monotonic(), self.claim_s / 4
         while True:
-            await asyncio.sleep(_CLAIM_S / 4)
-            kept = await asyncio.to_thread(self.store.claims.renew, study.id, self.holder, datetime.now(UTC), _CLAIM_S)
+            await asyncio.sleep(pause)
+            began = time.monotonic()
+            try:
+                async with asyncio.timeout(renewed + self.claim_s - began):
+                    kept = await asyncio.to_thread(
+                        self.store.claims.renew, study.id, self.holder, datetime.now(UTC), self.claim_s
+                    )
+            except (StoreError, TimeoutError) as error:
+                if time.monotonic() + pause < renewed + self.claim_s:
+                    continue
+                working.cancel(f"the claim on the study could not be renewed: {str(error) or 'no answer'}")
+                return
             if not kept:
                 working.cancel("somebody else has taken the study over")
                 return
+            renewed = began
 
     async def _put_back(self, observe: Observer) -> None:
         try:
@@ -206,7 +256,7 @@ class Session:
         return searching(self.spec, preview.space, preview.info, preview.aim, self.store, study.id, study.name)
 
     async def _state(self, study: StudyRecord, state: StudyState, detail: str) -> None:
-        await asyncio.to_thread(self.store.set_state, study.id, state, detail, datetime.now(UTC))
+        await asyncio.to_thread(self.store.set_state, study.id, state, detail, datetime.now(UTC), by=self.holder)
 
     def _clock(self, info: TargetInfo) -> Callable[[], datetime]:
         """Real time for real targets; for the simulator a calendar that runs as fast as its clock."""
@@ -259,13 +309,14 @@ def _dead(holder: str) -> bool:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, asyncio.CancelledError):
-        return "stopped by the user"
+        return str(error) or "stopped by the user"
     return f"{type(error).__name__}: {error}" if not isinstance(error, TunerError) else str(error)
 
 
 def _described(info: TargetInfo) -> dict[str, object]:
+    """What was found, as it is kept: trials of a study are comparable while all of it stays the same."""
     return {
-        "holder": f"tuner-{uuid.uuid4().hex[:16]}",
+        "uid": info.uid,
         "engine": info.engine,
         "version": info.version,
         "model": info.model,
@@ -275,6 +326,21 @@ def _described(info: TargetInfo) -> dict[str, object]:
         "baseline": dict(info.baseline),
         "simulated": info.simulated,
     }
+
+
+def _differs(study: StudyRecord, found: Mapping[str, object]) -> str:
+    """Why `study` can't go on with the target as it is: its trials were measured on another. Empty: it can."""
+    changed = [name for name in found if _told_apart(name, study.info.get(name), found[name])]
+    if "uid" in changed:
+        return f"study {study.name} was of another Deployment of this name"
+    return f"study {study.name} was measured with another {' and '.join(changed)}" if changed else ""
+
+
+def _told_apart(name: str, before: object, now: object) -> bool:
+    """Version and GPU are only compared where both are known, as an engine that is down does not tell them."""
+    if name not in ("version", "gpu"):
+        return before != now
+    return None not in (before, now) and str(before).partition("+")[0] != str(now).partition("+")[0]
 
 
 def _numbered(wanted: str) -> Iterator[str]:

@@ -111,11 +111,15 @@ async def test_a_cluster_that_does_not_answer_fails_within_seconds(cluster: Clus
     await cluster.server.start()
 
 
-async def test_a_live_study_without_anybody_to_ask_is_refused_after_saying_what_it_would_do(cluster: Cluster) -> None:
+@pytest.mark.parametrize("output", ["table", "json"])
+async def test_a_live_study_without_anybody_to_ask_is_refused_after_saying_what_it_would_do(
+    cluster: Cluster, output: str
+) -> None:
     before = cluster.deployment
-    said = await cluster.tuner("start", "llm")
+    said = await cluster.tuner("start", "llm", "-o", output)
     assert said.code == 2
-    assert "ns/llm will be restarted up to 20 times" in said.out
+    assert "ns/llm will be restarted up to 20 times" in said.err
+    assert (said.out == "") is (output == "json")
     assert "--yes says that this is what you want" in said.err
     assert cluster.deployment == before
 

@@ -115,6 +115,7 @@ class KubernetesTarget:
             gpu_count=container.gpu_count,
             baseline=self._baseline,
             image=container.image,
+            uid=seen.deployment["metadata"]["uid"],
             fixed=self._settings,
             on_cpu=on_cpu or not container.gpu_count,
             notes=tuple(notes),
