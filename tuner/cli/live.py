@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import termios
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -22,6 +23,8 @@ from tuner.core.workload import Objective
 from tuner.store import TrialKind
 from tuner.study.judge import LEAST_VIOLATION, WORST_VIOLATION
 from tuner.study.progress import Event, LevelEnded, Note, PhaseBegan, TrialBegan, TrialEnded
+
+_LOCAL = 3  # where termios keeps the flags of echoing and signals
 
 Line = tuple[str, Text]  # who is spoken of, and what is said
 
@@ -42,9 +45,11 @@ class LiveView:
         self._last: TrialEnded | None = None
         self._levels: deque[str] = deque(maxlen=6)
         self._live = Live(console=self._console, get_renderable=self._panel, refresh_per_second=4, transient=True)
+        self._screen = ExitStack()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
+            self._screen.enter_context(_silent_keys(self._console))
             self._live.start()
         return self
 
@@ -52,7 +57,7 @@ class LiveView:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._console.is_terminal:
-            with suppress(OSError):
+            with self._screen, suppress(OSError):
                 self._live.stop()
 
     def __call__(self, event: Event) -> None:
@@ -132,6 +137,27 @@ class LiveView:
             yield "baseline", units.objective_value(last.baseline, self._objective)
             gain = units.gain(last.incumbent, last.baseline)
             yield "best so far", f"{units.objective_value(last.incumbent, self._objective)}  {gain}"
+
+
+@contextmanager
+def _silent_keys(console: Console) -> Iterator[None]:
+    """The terminal without the ^C that it shows for Ctrl-C: it would shift the panel, and leave a line of it behind."""
+    try:
+        screen = console.file.fileno()
+        before = termios.tcgetattr(screen)
+    except (OSError, termios.error):  # not a terminal of the system's
+        yield
+        return
+    during = [*before]
+    # Nor may Ctrl-C throw away what is on its way to the screen.
+    during[_LOCAL] = before[_LOCAL] & ~termios.ECHOCTL | termios.NOFLSH
+    try:
+        with suppress(termios.error):
+            termios.tcsetattr(screen, termios.TCSANOW, during)
+        yield
+    finally:
+        with suppress(termios.error):  # it hung up
+            termios.tcsetattr(screen, termios.TCSANOW, before)
 
 
 def failure_text(failure: Failure | None, screened: bool) -> Text | None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import termios
 
 import pytest
 from rich.console import Console
@@ -93,3 +96,19 @@ def test_a_quiet_view_prints_nothing() -> None:
         for event in EVENTS:
             view(event)
     assert out.getvalue() == ""
+
+
+def test_ctrl_c_is_not_shown_amid_the_panel_and_the_terminal_is_given_back_as_it_was() -> None:
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    with os.fdopen(theirs, "w") as screen:
+        with LiveView(Console(file=screen, force_terminal=True, width=80), OBJECTIVE, "tuning"):
+            os.write(ours, b"\x03")
+        assert termios.tcgetattr(theirs) == before
+        print("over", file=screen, flush=True)
+        seen = b""
+        while b"over" not in seen:
+            seen += os.read(ours, 4096)
+    os.close(ours)
+    assert b"tuning" in seen
+    assert b"^C" not in seen
