@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.apiserver import ApiServer
-from tuner.targets.kubernetes import restore_deployment
+from tuner.targets.kubernetes import copies, restore_deployment
 from tuner.targets.kubernetes.client import MERGE, STRATEGIC, Client
 from tuner.targets.kubernetes.errors import Conflict, Invalid, NotFound
 from tuner.targets.kubernetes.fields import ORIGINAL, START
@@ -228,6 +228,20 @@ async def test_a_template_put_back_finds_its_old_replicaset(place: Place) -> Non
     assert before["metadata"]["name"] in names
 
 
+async def test_annotations_are_copied_to_the_current_replicaset_and_stay_there(place: Place) -> None:
+    await settled(place)
+    await place.patch({"metadata": {"annotations": {ORIGINAL: "x"}}})
+    await settled(place)
+    after = await place.patch({"metadata": {"annotations": {ORIGINAL: None}}})
+    assert ORIGINAL not in after["metadata"].get("annotations", {})
+    await settled(place)
+    (replicaset,) = await place.client.list(REPLICASETS, place.namespace, {"app": NAME})
+    assert replicaset["metadata"]["annotations"][ORIGINAL] == "x"
+    await copies.remove(place.client, after)
+    (replicaset,) = await place.client.list(REPLICASETS, place.namespace, {"app": NAME})
+    assert ORIGINAL not in replicaset["metadata"]["annotations"]
+
+
 async def test_leases_are_guarded_like_everything_else(place: Place) -> None:
     client, namespace = place.client, place.namespace
     body = {
@@ -294,14 +308,14 @@ async def test_ownership_goes_back_with_the_values_so_that_the_next_apply_succee
         await kubectl_apply(real, changed("--a=3"))
     values = {"args": ["3600", "--a=1"]}
     owned = tuple(e for e in before["metadata"]["managedFields"] if "subresource" not in e)
-    snapshot = Snapshot("s", "2026-01-01T00:00:00Z", "engine", values, {"args": ["3600", "--a=2"]}, owned)
-    await real.patch({"metadata": {"annotations": {ORIGINAL: snapshot.dumps()}}})
+    snapshot = Snapshot("i", "s", "2026-01-01T00:00:00Z", "engine", values, {"args": ["3600", "--a=2"]}, owned)
+    await real.patch({"metadata": snapshot.metadata})
     report = await restore_deployment(real.client, real.namespace, NAME)
     assert report.fields == ("args",)
     after = await real.get()
     assert owners(after) == owners(before)
     assert after["spec"] == before["spec"]
-    assert ORIGINAL not in after["metadata"].get("annotations", {})
+    assert ORIGINAL not in {**after["metadata"].get("annotations", {}), **after["metadata"].get("labels", {})}
     assert engine_args(await kubectl_apply(real, changed("--a=3"))) == ["3600", "--a=3"]
 
 
@@ -312,8 +326,8 @@ async def test_what_others_came_to_own_meanwhile_stays_theirs(real: Place) -> No
     before = await settled(real)
     owned = tuple(e for e in before["metadata"]["managedFields"] if "subresource" not in e)
     values = {"args": ["3600", "--a=1"]}
-    snapshot = Snapshot("s", "2026-01-01T00:00:00Z", "engine", values, {"args": ["3600", "--a=2"]}, owned)
-    await real.patch({"metadata": {"annotations": {ORIGINAL: snapshot.dumps()}}, **set_args("3600", "--a=2")})
+    snapshot = Snapshot("i", "s", "2026-01-01T00:00:00Z", "engine", values, {"args": ["3600", "--a=2"]}, owned)
+    await real.patch({"metadata": snapshot.metadata, **set_args("3600", "--a=2")})
     path = DEPLOYMENTS.path(real.namespace, NAME)
     label = {"metadata": {"labels": {"team": "search"}}}
     await real.client._json(

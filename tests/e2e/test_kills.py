@@ -29,6 +29,7 @@ RESTORED = (
     ("after PATCH deployments template 1", BASELINE_ALONE),
     ("after PATCH deployments strategy 1", BASELINE_ALONE),
     ("after PATCH deployments ownership 1", BASELINE_ALONE),
+    ("before PATCH replicasets 1", BASELINE_ALONE),
     ("before DELETE leases 1", BASELINE_ALONE),
 )
 # Each is followed by the same `tuner start`, which goes on with the study.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.support.cluster import Cluster
-from tests.e2e.support.command import Ran, Tuner
+from tests.e2e.support.command import Point, Ran, Tuner
 from tests.e2e.support.deployment import container
 from tests.e2e.support.pausing import paused
 from tests.e2e.support.standin import BASELINE_ALONE, Bench, bench
@@ -109,6 +109,18 @@ def test_replicas_changed_by_somebody_stop_the_study_and_are_kept(engine: Bench,
     assert now["spec"] == {**engine.original["spec"], "replicas": 2}
     assert ORIGINAL not in now["metadata"].get("annotations", {})
     assert engine.leases() == []
+
+
+def test_a_killed_study_that_somebody_undid_by_hand_is_restored(engine: Bench, tuner: Tuner) -> None:
+    """The undo takes our annotation away with the flags, and leaves the strategy as we wrote it."""
+    assert engine.start(tuner, *BASELINE_ALONE, kill=Point.parse(CHANGED)).killed
+    engine.engine.wait_until_ready(60)
+    engine.engine.kubectl("rollout", "undo", engine.engine.what)
+    assert ORIGINAL not in engine.engine.get()["metadata"].get("annotations", {})
+    assert engine.restore(tuner).succeeded().out.startswith("restored what the study")
+    now = engine.engine.get()
+    assert now["spec"] == engine.original["spec"]
+    assert now["metadata"].get("labels", {}) == engine.original["metadata"].get("labels", {})
 
 
 @pytest.mark.parametrize("at", ["after POST leases 1", CHANGED])

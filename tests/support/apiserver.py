@@ -16,7 +16,8 @@ Each is pinned by tests/e2e/test_contract.py, which runs here and on a real clus
     cluster only (an entry per manager and operation is kept, without fields).
 8.  Leases, SelfSubjectAccessReviews (`denied` holds what is not allowed), label selectors, pod logs (previous, tail).
 9.  Deployments roll out: a ReplicaSet per template found by its hash, pods owned by it, Recreate that ends old pods
-    first, rolling updates that start the new pod first; status, conditions and history (see kubelet.py).
+    first, rolling updates that start the new pod first; status, conditions and history (see kubelet.py). The current
+    ReplicaSet gets the Deployment's annotations, and keeps them when the Deployment loses them.
 10. Outages: `stop()` closes the port, `start()` opens it again with everything as it was.
 
 Lists are not paged and there are no watches: the target uses neither.

@@ -96,6 +96,7 @@ class Node:
         if spec.get("paused"):
             return
         current = self._current(deployment)
+        self._annotate(deployment, current)
         owned = [r for r in self._server.all("replicasets", metadata["namespace"]) if _owns(deployment, r)]
         old_pods = [p for r in owned if r is not current for p in self._pods(r)]
         new_pods = [p for p in self._pods(current) if "deletionTimestamp" not in p["metadata"]]
@@ -113,10 +114,13 @@ class Node:
             replicaset["status"]["replicas"] = len(self._pods(replicaset))
         if any(_ready(pod) for pod in new_pods) and not old_pods:
             self._cut_history(deployment, [r for r in owned if r is not current])
+        ready = sum(map(_ready, new_pods))
         status = {
             "observedGeneration": metadata["generation"],
-            "readyReplicas": sum(map(_ready, new_pods)),
+            "replicas": len(new_pods) + len(old_pods),
             "updatedReplicas": len(new_pods),
+            "readyReplicas": ready,
+            "availableReplicas": ready,
         }
         if status != deployment["status"]:
             deployment["status"] = status
@@ -147,6 +151,16 @@ class Node:
                 "status": {"replicas": 0},
             },
         )
+
+    def _annotate(self, deployment: Object, replicaset: Object) -> None:
+        """Copy annotations, and never take one off."""
+        own = ("kubectl.kubernetes.io/", "deployment.kubernetes.io/")
+        given = deployment["metadata"].get("annotations") or {}
+        copied = {name: text for name, text in given.items() if not name.startswith(own)}
+        annotations = replicaset["metadata"]["annotations"]
+        if not copied.items() <= annotations.items():
+            annotations |= copied
+            self._server.touch(replicaset)
 
     def _cut_history(self, deployment: Object, old: list[Object]) -> None:
         old.sort(key=lambda r: int(r["metadata"]["annotations"]["revision"]))

@@ -10,6 +10,7 @@ A point is a call of the Kubernetes API or a commit to the database, "before" it
     PATCH deployments template    a restore's first step: flags and pod template
     PATCH deployments strategy    its second: how updates roll, once the last trial's pods are gone
     PATCH deployments ownership   its last: owners given back and the kept original removed
+    PATCH replicasets             the kept original's copies taken off the rollout history
     commit record, commit enter_phase starting, ...    by the store's method, whose transaction it ends
     commit optuna trials, ...                          Optuna's own, by the tables it wrote
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+ORIGINAL = "tuner.dev/original"
 # The Deployment controller counts rollouts here; no one can put that back, and nothing depends on it.
 _COUNTED = {"deployment.kubernetes.io/revision"}
 
@@ -39,6 +40,12 @@ def assert_untouched(before: dict[str, Any], after: dict[str, Any]) -> None:
     """Fail with every difference in spec, metadata or ownership."""
     found = differences(before, after)
     assert not found, "not as it was:\n" + "\n".join(found)
+
+
+def assert_forgotten(replicasets: list[dict[str, Any]]) -> None:
+    """Fail where a rollout undo to one of these ReplicaSets would bring the annotation of an ended study back."""
+    found = [one["metadata"]["name"] for one in replicasets if ORIGINAL in one["metadata"].get("annotations", {})]
+    assert not found, f"{ORIGINAL} is still on {', '.join(found)}"
 
 
 def _compare(before: Any, after: Any, path: str) -> list[str]:

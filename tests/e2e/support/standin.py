@@ -10,7 +10,7 @@ from typing import Any
 from tests.e2e.support.cluster import Cluster
 from tests.e2e.support.command import Point, Ran, Tuner
 from tests.e2e.support.deployment import EXAMPLES, Deployed, Document, container, deploy
-from tests.e2e.support.ownership import assert_untouched, differences
+from tests.e2e.support.ownership import assert_forgotten, assert_untouched, differences
 from tuner.store import Store, TrialRecord
 
 Edit = Callable[[Document], None]
@@ -90,8 +90,9 @@ class Bench:
         return sorted(self.engine.kubectl("get", "replicasets", "-o", "name").split())
 
     def assert_as_it_was(self) -> None:
-        """Fail where anything a user wrote or owns differs."""
+        """Fail where anything a user wrote or owns differs, or could come to differ by a rollout undo."""
         assert_untouched(self.original, self.engine.get())
+        assert_forgotten(self.engine.kubectl.json("get", "replicasets")["items"])
 
     def arguments(self, tuner: Tuner, *more: str) -> tuple[str, ...]:
         """The arguments of a `tuner start` with a database in the command's own folder."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.e2e.support.deployment import Deployed
-from tests.e2e.support.ownership import assert_untouched
+from tests.e2e.support.ownership import assert_forgotten, assert_untouched
 from tuner.core.cause import Failure, TrialFailed
 from tuner.core.knob import Candidate
 from tuner.engines.vllm import VLLM
@@ -36,6 +36,7 @@ async def acquired(deployed: Deployed) -> AsyncIterator[KubernetesTarget]:
     finally:
         await target.release()
     assert_untouched(before, deployed.get())
+    assert_forgotten(kubectl.json("get", "replicasets")["items"])
 
 
 async def failure_of(target: KubernetesTarget, candidate: Candidate, deadline_s: float = START_S) -> Failure:

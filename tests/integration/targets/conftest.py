@@ -19,6 +19,7 @@ from tuner.engines.vllm import VLLM
 from tuner.targets.kubernetes import rollout
 from tuner.targets.kubernetes.client import Client, Retry
 from tuner.targets.kubernetes.deployment import KubernetesTarget
+from tuner.targets.kubernetes.fields import ORIGINAL
 from tuner.targets.target import Running
 
 restoring = importlib.import_module("tuner.targets.kubernetes.restore")
@@ -66,6 +67,22 @@ class Bench:
     def change(self, patch: Object, manager: str = "kubectl-edit") -> None:
         """Somebody else changes it."""
         self.server.change("deployments", "ns", self.name, patch, manager)
+
+    def undo(self, replicaset: Object) -> None:
+        """`kubectl rollout undo` to a ReplicaSet: its template and its annotations, in place of the Deployment's."""
+        template = copy.deepcopy(replicaset["spec"]["template"])
+        del template["metadata"]["labels"]["pod-template-hash"]
+        live = copy.deepcopy(self.deployment)
+        live["spec"]["template"] = template
+        annotations = {k: v for k, v in replicaset["metadata"]["annotations"].items() if k != "revision"}
+        live["metadata"] |= {"annotations": annotations, "generation": live["metadata"]["generation"] + 1}
+        self.server.objects["deployments", "ns", self.name] = live
+        self.server.touch(live)
+
+    @property
+    def copies(self) -> list[Object]:
+        """The ReplicaSets that carry an original."""
+        return [r for r in self.server.all("replicasets") if ORIGINAL in r["metadata"]["annotations"]]
 
     def picture(self) -> Object:
         """All that must be as before after a restore."""

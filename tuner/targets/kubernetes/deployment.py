@@ -7,7 +7,6 @@ import re
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.errors import Refused
@@ -24,7 +23,6 @@ from tuner.targets.kubernetes.errors import ApiError, Invalid
 from tuner.targets.kubernetes.external import fail_if_changed
 from tuner.targets.kubernetes.fields import Object
 from tuner.targets.kubernetes.lease import Lease
-from tuner.targets.kubernetes.ownership import unsubresourced
 from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
 from tuner.targets.kubernetes.restore import foreign, restore, settle
@@ -275,13 +273,14 @@ class KubernetesTarget:
             # What an earlier start wrote and this one does not need goes back to its original.
             earlier = {name: snapshot.original.get(name) for name in snapshot.last}
             wanted = {**earlier, **values}
-            text = snapshot.wrote(wanted).dumps()
-            check_size(live, text)
-            return {"metadata": {"annotations": {fields.ORIGINAL: text}}, **fields.patch(container.name, wanted)}
+            wrote = snapshot.wrote(wanted)
+            check_size(live, wrote.dumps())
+            return {"metadata": wrote.metadata, **fields.patch(container.name, wanted)}
 
         def check(answer: Object) -> None:
             stays = fields.read(answer, container.name, values)
             altered = [name for name in values if stays[name] != values[name]]
+            altered += [] if stored(answer) is not None else [fields.ORIGINAL]
             if altered:
                 raise Refused(
                     f"an admission webhook rewrites what the tuner sets ({', '.join(altered)}); it can't be tuned"
@@ -306,15 +305,12 @@ class KubernetesTarget:
         if self._written is not None:
             fail_if_changed(self._written, live)
         found = stored(live)
-        container = self._container.name
         if found is None:
             if self._written is not None:
                 message = f"the annotation {fields.ORIGINAL} was removed during the study"
                 raise TrialFailed(Failure(Cause.EXTERNAL_CHANGE, message))
             fail_if_changed(self._seen.deployment, live, "after the study looked at it")
-            taken = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            owners = unsubresourced(live)
-            return Snapshot(str(self._study), taken, container, fields.read(live, container), {}, owners)
+            return Snapshot.of(live, str(self._study), self._container.name)
         if found.study != self._study:
             raise Refused(f"the study {found.study} has changed {self._name} and not restored it")
         others = foreign(live, found)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tuner.core.errors import InvalidInput, Refused
 from tuner.engines.engine import Engine
 from tuner.podspec import EngineContainer, UnsupportedShape, find_engine
-from tuner.targets.kubernetes import fields, owners
+from tuner.targets.kubernetes import copies, fields, owners
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.errors import NotFound
 from tuner.targets.kubernetes.fields import Object
@@ -82,7 +82,7 @@ async def examine(
         live = await client.get(DEPLOYMENTS, namespace, name)
     except NotFound as error:
         raise Refused(f"there is no Deployment {name} in namespace {namespace}") from error
-    snapshot = stored(live)
+    snapshot = stored(live) or await copies.in_force(client, live)
     deployment = original(live, snapshot)
     found = recognise(deployment, engines)
     if found is None:
@@ -115,7 +115,7 @@ def original(live: Object, snapshot: Snapshot | None) -> Object:
     if snapshot is None:
         return live
     before = copy.deepcopy(live)
-    fields.put(before, snapshot.container, {name: snapshot.original.get(name) for name in snapshot.last})
+    fields.put(before, snapshot.container, {name: snapshot.original.get(name) for name in snapshot.temporary})
     return before
 
 

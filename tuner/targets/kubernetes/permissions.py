@@ -46,6 +46,7 @@ RIGHTS = (
     Right("patch", LEASES, "one tuner per Deployment"),
     Right("delete", LEASES, "give the lease up"),
     Right("delete", REPLICASETS, "keep trials out of the rollout history", optional=True),
+    Right("patch", REPLICASETS, "take copies of the kept original off the rollout history", optional=True),
     Right("list", HPAS, "see autoscalers that would interfere", optional=True),
     Right("list", SCALED_OBJECTS, "see KEDA objects that would interfere", optional=True),
     Right("get", NODES, "name the GPU from its node's labels", optional=True),

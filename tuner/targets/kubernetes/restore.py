@@ -2,7 +2,7 @@
 
 Order, so that a kill at any point leaves something to restore from: (1) the pod template and the deadline, still under
 Recreate, because the original rolling update would wait for a second GPU; (2) once our pods are gone, the strategy;
-(3) ownership and the annotation's removal, in one patch.
+(3) ownership and the annotation's removal, in one patch; (4) its copies on ReplicaSets, which are no longer in force.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tuner.core.errors import Refused
-from tuner.targets.kubernetes import fields, guarded, ownership, replicas
+from tuner.targets.kubernetes import copies, fields, guarded, ownership, replicas
 from tuner.targets.kubernetes.client import MERGE, Client
 from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.errors import NotFound
 from tuner.targets.kubernetes.fields import Fields, Object
 from tuner.targets.kubernetes.lease import forget
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
-from tuner.targets.kubernetes.snapshot import Snapshot, stored
+from tuner.targets.kubernetes.snapshot import FORGOTTEN, Snapshot, annotations_of, id_in_force, stored
 
 _PATIENCE_S = 600.0
 _POLL_S = 0.5
@@ -29,7 +29,7 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """What a restore did. `found` is False where the Deployment carried no annotation: nothing was changed.
+    """What a restore did. `found` is False where no original was in force: no field was changed.
 
     `fields` were put back, `overwritten` and `kept` are those that somebody else had changed meanwhile.
     """
@@ -44,7 +44,7 @@ class RestoreReport:
 
     def __str__(self) -> str:
         if not self.found:
-            return "nothing to restore: the Deployment carries no original of a study"
+            return "\n".join(["nothing to restore: the Deployment carries no original of a study", *self.notes])
         done = f"put back: {', '.join(self.fields)}" if self.fields else "every field held its original value already"
         lines = [f"restored what the study {self.study} found at {self.taken}; {done}"]
         lines += [f"{name}: a change by somebody else was overwritten" for name in self.overwritten]
@@ -71,9 +71,9 @@ async def restore(
         live = await client.get(DEPLOYMENTS, namespace, name, patience_s=patience_s)
     except NotFound as error:
         raise Refused(f"there is no Deployment {name} in namespace {namespace}") from error
-    snapshot = stored(live)
+    snapshot = stored(live) or await copies.in_force(client, live)
     if snapshot is None:
-        return RestoreReport(found=False)
+        return RestoreReport(found=False, notes=await _clean(client, live, patience_s))
     restoration = _Restoration(client, namespace, name, snapshot, force=force, keep=keep, patience_s=patience_s)
     foreign = restoration.foreign(live)
     changed = tuple(sorted(restoration.pending(live)))
@@ -87,6 +87,22 @@ async def restore(
         kept=foreign if keep and not force else (),
         notes=notes,
     )
+
+
+async def _clean(client: Client, live: Object, patience_s: float) -> tuple[str, ...]:
+    """Take what no original is in force for off a Deployment and its ReplicaSets; notes for the user."""
+    stale = fields.ORIGINAL in annotations_of(live)
+    if stale or id_in_force(live) is not None:
+        metadata = live["metadata"]
+        live = await guarded.change(
+            client, metadata["namespace"], metadata["name"], _forgotten, content_type=MERGE, patience_s=patience_s
+        )
+    await copies.remove(client, live)
+    return (f"an old copy of {fields.ORIGINAL}, as a rollout undo brings it back, was removed",) if stale else ()
+
+
+def _forgotten(live: Object) -> Object | None:
+    return None if stored(live) is not None else {"metadata": FORGOTTEN}
 
 
 async def restore_leftover(
@@ -105,19 +121,23 @@ async def restore_leftover(
     return report
 
 
-async def settle(client: Client, namespace: str, name: str, kept: Collection[str]) -> None:
+async def settle(
+    client: Client, namespace: str, name: str, kept: Collection[str], *, patience_s: float = _PATIENCE_S
+) -> None:
     """End a change for good: the fields in `kept` stay as we wrote them and ours; the others and the annotation go."""
-    live = await client.get(DEPLOYMENTS, namespace, name)
-    snapshot = stored(live)
-    if snapshot is None:
-        return
-    rest = replace(snapshot, last={field: value for field, value in snapshot.last.items() if field not in kept})
-    ours = [field for field in kept if field in snapshot.last]
-    await _Restoration(client, namespace, name, rest, keep=True, patience_s=_PATIENCE_S, ours=ours).run()
+
+    def decide(live: Object) -> Object | None:
+        found = stored(live)
+        return None if found is None else {"metadata": found.keeping(kept).metadata}
+
+    # From here on a restore finishes the change rather than undo it.
+    snapshot = stored(await guarded.change(client, namespace, name, decide, patience_s=patience_s))
+    if snapshot is not None:
+        await _Restoration(client, namespace, name, snapshot, keep=True, patience_s=patience_s).run()
 
 
 class _Restoration:
-    """One run of the three steps."""
+    """One run of the four steps."""
 
     def __init__(
         self,
@@ -129,19 +149,18 @@ class _Restoration:
         force: bool = False,
         keep: bool = False,
         patience_s: float = _PATIENCE_S,
-        ours: Collection[str] = (),
     ) -> None:
         self._client, self._namespace, self._name = client, namespace, name
         self._snapshot = snapshot
-        self._force, self._keep, self._patience_s, self._ours = force, keep, patience_s, ours
+        self._force, self._keep, self._patience_s = force, keep, patience_s
 
     async def run(self) -> tuple[str, ...]:
-        """All three steps; notes for the user."""
+        """All four steps; notes for the user."""
         deployment = await self._change(self._template)
         notes = await self._pods_gone(deployment)
         await replicas.prune(self._client, deployment)
         await self._change(self._rest)
-        await guarded.change(
+        deployment = await guarded.change(
             self._client,
             self._namespace,
             self._name,
@@ -149,7 +168,9 @@ class _Restoration:
             content_type=MERGE,
             patience_s=self._patience_s,
         )
-        return notes
+        await copies.remove(self._client, deployment)
+        stays = self._snapshot.kept
+        return (*notes, f"{', '.join(stays)}: the winner that was applied stays") if stays else notes
 
     def foreign(self, live: Object) -> tuple[str, ...]:
         """Fields that hold neither the original nor what we wrote last."""
@@ -158,7 +179,7 @@ class _Restoration:
     def pending(self, live: Object) -> Fields:
         """What is to be written: every field that we wrote and that is not original now."""
         snapshot = self._snapshot
-        values = fields.read(live, snapshot.container, snapshot.last)
+        values = fields.read(live, snapshot.container, snapshot.temporary)
         others = self.foreign(live)
         if others and not (self._force or self._keep):
             raise Refused(self._explain(values, others))
@@ -180,13 +201,13 @@ class _Restoration:
         return fields.patch(self._snapshot.container, self.pending(live)) or None
 
     def _ownership(self, live: Object) -> Object | None:
-        if stored(live) is None:
+        if id_in_force(live) != self._snapshot.id:
             return None
-        paths = fields.owned_paths(self._snapshot.container, self._snapshot.last)
-        kept = fields.owned_paths(self._snapshot.container, self._ours)
+        paths = fields.owned_paths(self._snapshot.container, self._snapshot.temporary)
+        kept = fields.owned_paths(self._snapshot.container, self._snapshot.kept)
         today = live["metadata"].get("managedFields") or []
         owners = ownership.give_back(self._snapshot.owners, today, paths, kept)
-        return {"metadata": {"annotations": {fields.ORIGINAL: None}, "managedFields": owners}}
+        return {"metadata": {**FORGOTTEN, "managedFields": owners}}
 
     async def _pods_gone(self, deployment: Object) -> tuple[str, ...]:
         """Wait until the pods of other templates are gone: only then may the strategy go back."""
@@ -221,7 +242,7 @@ class _Restoration:
 
 def foreign(live: Object, snapshot: Snapshot) -> tuple[str, ...]:
     """Fields we wrote that hold neither the original nor what we wrote last, sorted."""
-    values = fields.read(live, snapshot.container, snapshot.last)
+    values = fields.read(live, snapshot.container, snapshot.temporary)
     return tuple(
         sorted(
             name

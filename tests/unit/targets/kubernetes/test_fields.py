@@ -118,12 +118,14 @@ def test_a_gpu_limit_that_does_not_divide_is_refused() -> None:
         changes.gpus_for(deployment(), "engine", baseline, wanted)
 
 
-SNAPSHOT = Snapshot("s", "2026-01-01T00:00:00Z", "engine", {"args": ["a"]}, {"args": ["b"]}, ({"manager": "helm"},))
+SNAPSHOT = Snapshot(
+    "i", "s", "2026-01-01T00:00:00Z", "engine", {"args": ["a"]}, {"args": ["b"]}, ({"manager": "helm"},)
+)
 
 
 def carrying(text: str) -> Object:
     body = deployment()
-    body["metadata"]["annotations"] = {ORIGINAL: text}
+    body["metadata"] |= {"annotations": {ORIGINAL: text}, "labels": {ORIGINAL: "i"}}
     return body
 
 
@@ -132,7 +134,14 @@ def test_a_snapshot_is_read_back_as_written() -> None:
     assert stored(deployment()) is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 99, "study": "s"}'])
+@pytest.mark.parametrize("labels", [{}, {ORIGINAL: "another"}])
+def test_an_original_whose_id_is_not_in_force_is_an_old_copy(labels: dict[str, str]) -> None:
+    body = carrying(SNAPSHOT.dumps())
+    body["metadata"]["labels"] = labels
+    assert stored(body) is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 2}', '{"version": 99, "study": "s"}'])
 def test_an_annotation_that_can_not_be_read_is_refused_rather_than_guessed(text: str) -> None:
     with pytest.raises(Refused, match=ORIGINAL):
         stored(carrying(text))
