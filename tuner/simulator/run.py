@@ -211,7 +211,7 @@ class LevelRun:
                 self._scheduler.add(request)
             else:
                 length = self._scheduler.settings.max_model_len
-                self._end(stream, f"HTTP 400: this model's maximum context length is {length} tokens")
+                self._end(stream, f"http 400: this model's maximum context length is {length} tokens")
 
     def _expire(self) -> None:
         """Clients give up after `timeout_s`; at `max_s` all do, and what was not sent yet is left out."""

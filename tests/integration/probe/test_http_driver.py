@@ -15,10 +15,13 @@ import pytest
 
 from tests.integration.probe.fake_openai import FakeOpenAI, read_counters
 from tuner.core.cause import Cause, TrialFailed
-from tuner.core.request import LevelPlan, LevelRecords, PlannedRequest
+from tuner.core.knob import Candidate
+from tuner.core.request import Driver, LevelPlan, LevelRecords, PlannedRequest
 from tuner.core.slo import parse_slo
 from tuner.core.workload import Api, Lengths, Load, Objective, Workload
 from tuner.probe import HttpDriver, Job, Limits, http_driver, measure, soak
+from tuner.simulator.catalogue import GPUS, MODELS
+from tuner.targets.simulated import SimulatedTarget
 
 
 @asynccontextmanager
@@ -381,3 +384,21 @@ async def test_a_soak_fails_when_requests_do() -> None:
         level = await soak(driver, Workload(Lengths(20), Lengths(8)), 4, seed=1)
     assert level.answer.value == "fail"
     assert level.errors["http 503"] >= 2
+
+
+async def simulated_driver() -> Driver:
+    target = SimulatedTarget(MODELS["Llama-3.1-8B"], GPUS["H100"], fixed={"max_model_len": 512})
+    await target.acquire("test")
+    running = await target.apply(Candidate(), 1800.0, lambda _: None)
+    assert running.driver is not None
+    return running.driver
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+async def test_a_prompt_over_the_context_length_has_one_cause_on_every_driver(simulated: bool) -> None:
+    job = Job(Workload(Lengths(1000), Lengths(8)), Objective(rate=1), (parse_slo("ttft p95 <= 2s"),), seed=1)
+    async with driving(FakeOpenAI(), "refuse") as over_http:
+        with pytest.raises(TrialFailed, match="maximum context length") as caught:
+            await measure(await simulated_driver() if simulated else over_http, job)
+
+    assert caught.value.failure.cause is Cause.PROBE_ERROR
