@@ -25,15 +25,22 @@ _WRAPPER = re.compile(
     re.ASCII,
 )
 
+#: Where a process of the engine says that it failed: its traceback follows.
+_FAILED = re.compile(
+    r"(?:EngineCore|WorkerProc)[^\n]{0,40}(?:failed to start|hit an exception|encountered a fatal error)"
+)
+
 
 def diagnose(log: str, exit_: Exit, under_load: bool) -> Failure:
     """See Engine.diagnose.
 
     The platform's word for an out-of-memory kill is believed before the log, whatever the exit code says: a server
-    whose engine process was killed can end with exit code 0.
+    whose engine process was killed can end with exit code 0. What an engine said before it served did not end it, and
+    what it answers to clients while it serves is not about its flags.
     """
     log = log[-_LOG_TAIL:]
     under_load = under_load or logs.STARTED in log
+    log = log[max(0, log.find(logs.STARTED)) :]
     if exit_.reason == "OOMKilled":
         return Failure(
             Cause.HOST_OOM,
@@ -42,7 +49,7 @@ def diagnose(log: str, exit_: Exit, under_load: bool) -> Failure:
         )
     text = _errors(log)
     for signature in SIGNATURES:
-        match = signature.pattern.search(text)
+        match = signature.pattern.search(text) if signature.serving or not under_load else None
         if match is not None:
             return _failure(signature.find(match, text), text, match.start(), under_load)
     return _killed(log, text, exit_, under_load) or _other(log, text, exit_, under_load)
@@ -88,10 +95,11 @@ def _killed(log: str, text: str, exit_: Exit, under_load: bool) -> Failure | Non
 
 def _other(log: str, text: str, exit_: Exit, under_load: bool) -> Failure:
     crash = Cause.CRASH_UNDER_LOAD if under_load else Cause.CRASH_AT_START
-    line = _first_exception(log)
+    gone = re.search(r"engine core exited unexpectedly|EngineDeadError|EngineCore encountered an issue", text)
+    # Where the engine's process left without a word, the exceptions in the log are the server's, about requests.
+    line = _first_exception(log) if gone is None or _FAILED.search(log) else None
     if line is not None:
         return Failure(crash, _clip(redact(line.strip()), _QUOTE), _around(text, max(text.find(line), 0)))
-    gone = re.search(r"engine core exited unexpectedly|EngineDeadError|EngineCore encountered an issue", text)
     if gone:
         return Failure(crash, "the engine process died while the server ran", _around(text, gone.start()))
     if under_load or (exit_.code not in (0, None)):
@@ -105,9 +113,7 @@ def _said(exit_: Exit) -> str:
 
 def _first_exception(log: str) -> str | None:
     """The first exception that is not a wrapper, from where the engine says that it failed; warnings do not count."""
-    failed = re.search(
-        r"(?:EngineCore|WorkerProc)[^\n]{0,40}(?:failed to start|hit an exception|encountered a fatal error)", log
-    )
+    failed = _FAILED.search(log)
     for part in (log[failed.start() :], log) if failed else (log,):
         for line in part.splitlines():
             level, text = logs.split_prefix(line)

@@ -25,12 +25,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Signature:
+    """A pattern, and what it means. Most speak of a start: of an engine that serves, only some can be the end."""
+
     pattern: re.Pattern[str]
     find: Callable[[re.Match[str], str], Finding]
+    serving: bool
 
 
-def _signature(pattern: str, find: Callable[[re.Match[str], str], Finding]) -> Signature:
-    return Signature(re.compile(pattern, re.ASCII | re.MULTILINE), find)
+def _signature(pattern: str, find: Callable[[re.Match[str], str], Finding], *, serving: bool = False) -> Signature:
+    return Signature(re.compile(pattern, re.ASCII | re.MULTILINE), find, serving)
 
 
 def _plain(cause: Cause, say: str = "") -> Callable[[re.Match[str], str], Finding]:
@@ -194,10 +197,11 @@ SIGNATURES = (
         r"Error in memory profiling\..*$",
         _plain(Cause.EXTERNAL_CHANGE, "another process released GPU memory during the start; it may work next time"),
     ),
-    _signature(_TORCH_OOM, _torch_oom),
+    _signature(_TORCH_OOM, _torch_oom, serving=True),
     _signature(
         r"DefaultCPUAllocator: can't allocate memory.*$|^.{0,200}Cannot allocate memory.*$|^.{0,200}\bMemoryError\b.*$",
         _plain(Cause.HOST_OOM, "the host refused memory"),
+        serving=True,
     ),
     _signature(r"\d+ validation errors? for \w+", _validation),
     _signature(r"^.{0,200}Address already in use.*$", _plain(_IMAGE, "the port is taken")),
@@ -220,5 +224,11 @@ SIGNATURES = (
         r"|World size \(\d+\) is larger"
         r"|is not supported (?:on|in|by|with|for)|does not support|not supported in this architecture).*$",
         _plain(Cause.BAD_FLAG, "this engine can't run these settings"),
+    ),
+    _signature(r"^.*No space left on device.*$", _plain(_IMAGE, "a disk is full"), serving=True),
+    _signature(
+        r"(?:\w+\.){0,4}(?:ConnectionError|ConnectError|ConnectTimeout|ReadTimeout|ProxyError|SSLError|HfHubHTTPError)\b.*$"
+        r"|We couldn't connect to 'http.*$",
+        _plain(_IMAGE, "the model's files can't be fetched"),
     ),
 )

@@ -143,6 +143,19 @@ def test_a_cache_too_small_says_by_how_much_and_what_would_fit(
             "Repo id",
         ),
         ("OSError: [Errno 98] Address already in use", Cause.IMAGE_OR_CONFIG, "Address already in use"),
+        ("OSError: [Errno 28] No space left on device: '/root/.cache/x'", Cause.IMAGE_OR_CONFIG, "No space left"),
+        (
+            "requests.exceptions.ConnectionError: (MaxRetryError(HTTPSConnectionPool(host='huggingface.co', port=443)))",
+            Cause.IMAGE_OR_CONFIG,
+            "huggingface.co",
+        ),
+        ("httpx.ConnectError: [Errno -3] Temporary failure in name resolution", Cause.IMAGE_OR_CONFIG, "resolution"),
+        (
+            "OSError: We couldn't connect to 'https://huggingface.co' to load the files, and couldn't find them in the "
+            "cached files.",
+            Cause.IMAGE_OR_CONFIG,
+            "couldn't connect",
+        ),
         ("AssertionError: DP adjusted local rank 1 is out of bounds.", Cause.CRASH_AT_START, "local rank 1"),
         ("RuntimeError: something nobody has seen", Cause.CRASH_AT_START, "something nobody has seen"),
     ],
@@ -272,6 +285,36 @@ def test_the_root_of_an_engines_death_is_told_before_the_death() -> None:
     failure = VLLM.diagnose(log, Exit(0), under_load=True)
     assert failure.cause is Cause.CRASH_UNDER_LOAD
     assert "illegal memory access" in failure.message
+
+
+CLIENTS = (
+    "(APIServer pid=1) ERROR 11-22 04:09:00 [serving.py:300] Error in chat completion: this model does not support "
+    "tool calls\n"
+    "(APIServer pid=1) ERROR 11-22 04:09:00 [serving.py:300] ValueError: This model does not support tool calls\n"
+)
+
+
+@pytest.mark.parametrize("started", [STARTED, ""])  # a long log may have lost its beginning
+@pytest.mark.parametrize(
+    ("end", "words"),
+    [
+        (
+            f"{ENGINE}EngineCore encountered a fatal error.\n{ENGINE}Traceback (most recent call last):\n"
+            f"{ENGINE}RuntimeError: CUDA error: an illegal memory access was encountered\n",
+            "illegal memory access",
+        ),
+        ("[shutdown] MPClient: engine core exited unexpectedly; starting cleanup\n", "engine process died"),
+    ],
+)
+def test_what_clients_are_told_is_no_cause_of_a_crash_under_load(started: str, end: str, words: str) -> None:
+    failure = VLLM.diagnose(started + CLIENTS + end, Exit(1, "Error"), under_load=True)
+    assert failure.cause is Cause.CRASH_UNDER_LOAD
+    assert words in failure.message
+
+
+def test_what_was_said_before_the_engine_served_did_not_end_it() -> None:
+    log = f"{ENGINE}MemoryError: a plugin was not loaded\n{STARTED}hello\n"
+    assert VLLM.diagnose(log, Exit(1, "Error"), under_load=True).cause is Cause.CRASH_UNDER_LOAD
 
 
 def test_warnings_are_no_causes() -> None:
