@@ -167,6 +167,7 @@ class Session:
         working = asyncio.current_task()
         assert working is not None
         renewing = asyncio.create_task(self._renew(study, working))
+        watching = asyncio.create_task(self._watch(working))
         try:
             try:
                 confirmation, stopped_because, result = await self._work(study, preview, observe)
@@ -175,6 +176,7 @@ class Session:
                     await self._state(study, StudyState.STOPPED, _why(error))
                 raise
             finally:
+                watching.cancel()
                 await undisturbed(self._put_back(observe))
             # Only now: a study that is killed before goes on, which puts the target back and gives the same answer.
             study = await asyncio.to_thread(
@@ -205,6 +207,10 @@ class Session:
                 working.cancel("somebody else has taken the study over")
                 return
             renewed = began
+
+    async def _watch(self, working: asyncio.Task[Ending]) -> None:
+        """Cancel the work where the right to the target is lost, whatever it is doing."""
+        working.cancel(await self.target.lost())
 
     async def _put_back(self, observe: Observer) -> None:
         try:

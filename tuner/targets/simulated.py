@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -78,6 +79,10 @@ class SimulatedTarget:
         if self._holder not in (None, holder):
             raise Refused(f"{self._name} is being tuned by {self._holder}")
         self._holder = holder
+
+    async def lost(self) -> str:
+        """Never: nobody else knows of it."""
+        return await asyncio.Future()
 
     async def apply(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
         """Start the engine with `candidate`. Raises TrialFailed as vLLM would fail; either takes virtual time."""

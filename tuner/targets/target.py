@@ -58,6 +58,13 @@ class Target(Protocol):
         """
         ...
 
+    async def lost(self) -> str:
+        """Wait, while the target is held, until somebody else has taken the right to it; returns how that came about.
+
+        The work must stop then: what runs on the target is no longer what was applied.
+        """
+        ...
+
     async def apply(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
         """Start the engine afresh with `candidate` and return when it is ready and runs it.
 

@@ -308,13 +308,26 @@ async def test_the_same_study_takes_over_at_once_and_the_earlier_process_stops(
 ) -> None:
     first = await make_target(lease_s=1)
     second = await make_target(lease_s=1)
-    await asyncio.wait_for(first.lost.wait(), 3)
+    assert "taken over by study-1" in await asyncio.wait_for(first.lost(), 3)
     with pytest.raises(Refused, match="taken over"):
         await start(first, candidate())
     with pytest.raises(Refused, match="taken over"):
         await first.restore()
     await start(second, candidate())
     assert "--max-num-seqs=32" in bench.args
+
+
+async def test_a_process_that_slept_does_not_restore_under_the_one_that_took_over(
+    bench: Bench, make_target: Callable[..., Any]
+) -> None:
+    first = await make_target()  # its next renewal is ten seconds away
+    await start(first, candidate())
+    second = await make_target()
+    await start(second, candidate(1024))
+    with pytest.raises(Refused, match=r"taken over by study-1.*whoever holds it now restores llm"):
+        await first.restore()
+    assert "1024" in bench.args
+    await second.restore()
 
 
 async def test_a_study_that_is_restored_from_outside_stops_and_has_nothing_left_to_restore(
@@ -324,7 +337,7 @@ async def test_a_study_that_is_restored_from_outside_stops_and_has_nothing_left_
     before = bench.picture()
     await start(running, candidate())
     await restore_deployment(client, "ns", "llm")
-    await asyncio.wait_for(running.lost.wait(), 3)
+    assert "was removed" in await asyncio.wait_for(running.lost(), 3)
     with pytest.raises(Refused, match="was removed"):
         await start(running, candidate(seqs=64))
     await running.restore()
@@ -337,7 +350,8 @@ async def test_an_outage_longer_than_the_lease_does_not_lose_it(bench: Bench, ma
     await asyncio.sleep(1.3)
     await bench.server.start()
     await start(target, candidate())
-    assert not target.lost.is_set()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(target.lost(), 0.1)
     await target.restore()
 
 

@@ -61,10 +61,15 @@ class Target(SimulatedTarget):
         self.before, self.uid, self.image = before, uid, image
         self.deadlines: list[float] = []
         self.restored = self.released = 0
+        self.taken = asyncio.Event()  # set: somebody else has the right to it
 
     async def inspect(self) -> TargetInfo:
         info = await super().inspect()
         return replace(info, uid=self.uid, image=self.image or info.image)
+
+    async def lost(self) -> str:
+        await self.taken.wait()
+        return "the lease was taken over by another"
 
     async def apply(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
         self.deadlines.append(deadline_s)

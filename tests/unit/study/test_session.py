@@ -88,6 +88,20 @@ async def test_who_takes_a_study_over_is_not_written_over(studies: Studies) -> N
     assert target.released == 1
 
 
+async def test_a_right_to_the_target_that_is_lost_stops_the_work_at_once(studies: Studies) -> None:
+    async def lose(_: int) -> None:
+        target.taken.set()
+        await asyncio.sleep(5)
+
+    target = Target(lose)
+    began = asyncio.get_running_loop().time()
+    with pytest.raises(TunerError, match="stopped: the lease was taken over by another"):
+        await studies.run(target)
+    assert asyncio.get_running_loop().time() - began < 2.0
+    assert (target.restored, target.released) == (1, 1)
+    assert studies.store.study_by_id(1).detail == "the lease was taken over by another"
+
+
 @pytest.mark.parametrize(
     ("other", "reason"),
     [

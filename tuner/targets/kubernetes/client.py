@@ -103,10 +103,12 @@ class Client:
         what = f"get {resource}/{name}"
         return await self._json("GET", resource.path(namespace, name), what, patience_s=patience_s)
 
-    async def find(self, resource: Resource, namespace: str | None, name: str) -> Object | None:
+    async def find(
+        self, resource: Resource, namespace: str | None, name: str, *, patience_s: float | None = None
+    ) -> Object | None:
         """One object, or None where there is none."""
         try:
-            return await self.get(resource, namespace, name)
+            return await self.get(resource, namespace, name, patience_s=patience_s)
         except NotFound:
             return None
 

@@ -35,6 +35,7 @@ from tuner.targets.target import Progress, Running
 _KEPT = (fields.COMMAND, fields.ARGS, fields.GPUS)
 # The kubelet shows an exit about a second after it; what shows later was not the reason.
 _DIAGNOSE_S = 3.0
+_NOT_HELD = "acquire the target before changing it"
 _POLL_S = 0.3
 _AGAIN_S = 1.0
 _ON_CPU = re.compile(r"device_config=cpu\b|detected platform cpu\b")
@@ -79,11 +80,6 @@ class KubernetesTarget:
         """Monotonic wall time."""
         return time.monotonic()
 
-    @property
-    def lost(self) -> asyncio.Event | None:
-        """Set once another process has taken the lease: the study should stop."""
-        return self._lease.lost if self._lease else None
-
     async def inspect(self) -> TargetInfo:
         """See Target.inspect. Raises Refused with all that speaks against tuning it, one reason per line."""
         seen = await examine(self._client, self._namespace, self._name, [self._engine], self._study)
@@ -125,6 +121,13 @@ class KubernetesTarget:
         self._lease = Lease(self._client, self._namespace, self._name, holder, self._new_id(), duration_s=self._lease_s)
         await self._lease.acquire()
         self._prunes = await self._client.allowed("delete", REPLICASETS, self._namespace)
+
+    async def lost(self) -> str:
+        """See Target.lost."""
+        if self._lease is None:
+            raise Refused(_NOT_HELD)
+        await self._lease.lost.wait()
+        return self._lease.reason
 
     async def apply(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
         """See Target.apply."""
@@ -184,7 +187,7 @@ class KubernetesTarget:
 
     async def restore(self) -> None:
         """See Target.restore."""
-        if self._lease is not None and self._lease.taken_by:
+        if self._lease is not None and await self._lease.is_taken():
             raise Refused(f"{self._lease.reason}; whoever holds it now restores {self._name}")
         await restore(self._client, self._namespace, self._name)
         self._written, self._ready = None, None
@@ -228,7 +231,7 @@ class KubernetesTarget:
 
     def _check_lease(self) -> None:
         if self._lease is None:
-            raise Refused("acquire the target before changing it")
+            raise Refused(_NOT_HELD)
         self._lease.check()
 
     async def _follow(

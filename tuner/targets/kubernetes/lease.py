@@ -92,6 +92,13 @@ class Lease:
         if not self.held:
             raise Refused(f"the lease on {self._deployment} could not be renewed; stopped")
 
+    async def is_taken(self, patience_s: float = 600.0) -> bool:
+        """Whether another process has the right, by a look at it now: a process that was stopped for a while may not
+        have noticed. Where nobody has it any more, nobody has taken it."""
+        with contextlib.suppress(ApiError):
+            await self._renew(patience_s)
+        return bool(self.taken_by)
+
     async def acquire(self) -> None:
         """Take the right and keep renewing it. Raises Refused naming the other holder."""
         for _ in range(_TRIES):
@@ -127,9 +134,9 @@ class Lease:
             with contextlib.suppress(ApiError):
                 await self._renew()
 
-    async def _renew(self) -> None:
+    async def _renew(self, patience_s: float | None = None) -> None:
         began = time.monotonic()
-        found = await self._client.find(LEASES, self._namespace, self._name)
+        found = await self._client.find(LEASES, self._namespace, self._name, patience_s=patience_s)
         if found is None or not self._is_ours(found):
             self.taken_by = "" if found is None else found["spec"].get("holderIdentity") or ""
             how = f"was taken over by {self.taken_by}" if self.taken_by else "was removed"
