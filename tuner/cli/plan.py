@@ -73,7 +73,7 @@ async def _plan(spec: StudySpec, store: Store, wanted: dict[str, Value], first: 
     place = await find_place(spec, store, api_key=None, new=True)
     try:
         preview = await Session(spec, store, place).look()
-        return preview, await asyncio.to_thread(make_plan, spec, preview, store, wanted, first)
+        return preview, await asyncio.to_thread(make_plan, preview, store, wanted, first)
     finally:
         await place.target.release()
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tuner.core.errors import InvalidInput
 from tuner.core.hardware import Model
 from tuner.core.request import Driver
+from tuner.core.target import TargetInfo
 from tuner.core.workload import Api
 from tuner.engines import ENGINES, engine_named
 from tuner.engines.engine import Engine
@@ -52,6 +53,25 @@ def simulated(spec: SimulatedSpec) -> SimulatedTarget:
 def model_named(name: str) -> Model:
     """A model of the catalogue, or of a config.json. Raises InvalidInput with what is allowed."""
     return model_from_config(Path(name)) if name.endswith(".json") or Path(name).is_file() else find_model(name)
+
+
+def informed(spec: StudySpec, info: TargetInfo) -> TargetInfo:
+    """What was found, with the user's word on model and GPUs over it: so is planned, and so are knobs left out.
+
+    Raises InvalidInput where GPUs are named for an engine that has none: what was planned with them would not hold.
+    """
+    if info.on_cpu and (spec.gpu is not None or spec.gpu_count is not None):
+        field, value = ("gpu", spec.gpu) if spec.gpu is not None else ("gpu_count", spec.gpu_count)
+        raise InvalidInput(
+            f"{field}: {value!r}, but {info.name} runs on a CPU: it asks for no GPU, or its engine says so; leave "
+            f"{field} out, or ask for the GPU in the Deployment (resources.limits)"
+        )
+    return replace(
+        info,
+        model_shape=model_named(spec.model) if spec.model else info.model_shape,
+        gpu=find_gpu(spec.gpu) if spec.gpu else info.gpu,
+        gpu_count=spec.gpu_count or info.gpu_count,
+    )
 
 
 def http_connector(engine: Engine, api: Api, api_key: str | None) -> Callable[[Running], Driver]:

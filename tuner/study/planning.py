@@ -14,7 +14,6 @@ from tuner.store import Store
 from tuner.store.codec import encode
 from tuner.study.searching import calibration_key, expecting
 from tuner.study.session import Preview
-from tuner.study.spec import StudySpec
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,13 @@ class Plan:
         }
 
 
-def make_plan(spec: StudySpec, preview: Preview, store: Store, wanted: Mapping[str, Value], count: int) -> Plan:
+def make_plan(preview: Preview, store: Store, wanted: Mapping[str, Value], count: int) -> Plan:
     """Expect. `wanted` are knobs laid over the baseline. Raises InvalidInput where model or GPU are not known."""
     info = preview.info
-    constants = store.calibrations.find(calibration_key(spec, info), MemoryConstants)
-    basis = expecting(spec, info, preview.aim, constants)
+    constants = store.calibrations.find(calibration_key(info), MemoryConstants)
+    basis = expecting(info, preview.aim, constants)
+    if info.on_cpu:
+        raise InvalidInput(f"{info.name}: its engine runs on a CPU, and the planner knows GPUs only; measure it")
     if basis is None:
         raise InvalidInput(
             f"{info.name}: the planner needs a GPU and a model that it knows, and found "

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tuner.core.hardware import Gpu, Model
 from tuner.core.target import TargetInfo
 from tuner.search import Expecting, OptunaSampler, RandomSampler, Sampler, Screen, Space, rank
-from tuner.simulator.catalogue import find_gpu
 from tuner.simulator.memory import MemoryConstants
 from tuner.store import Store, TrialKind
 from tuner.study.loop import Aim
-from tuner.study.place import model_named
 from tuner.study.spec import StudySpec
 
 # How many suggestions come from the prior before TPE takes over: few, because the prior may be wrong.
@@ -32,10 +29,9 @@ def searching(
     spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: Store, study_id: int, name: str
 ) -> Searching:
     """Put a study's search together; on a resume it goes on with what the study has on record."""
-    model, gpu = planned_hardware(spec, info)
-    key = calibration_key(spec, info)
+    key = calibration_key(info)
     constants = store.calibrations.find(key, MemoryConstants)
-    screen = Screen(space, model, gpu, info.gpu_count, info.fixed, info.version, constants)
+    screen = Screen(space, info.model_shape, info.gpu, info.gpu_count, info.fixed, info.version, constants)
 
     def keep() -> None:
         if screen.constants is not None:
@@ -44,27 +40,18 @@ def searching(
     return Searching(screen, _sampler(spec, space, info, aim, store, study_id, name, screen), keep)
 
 
-def planned_hardware(spec: StudySpec, info: TargetInfo) -> tuple[Model | None, Gpu | None]:
-    """The model and GPU to plan with: the user's word, else what the target showed; None on a CPU or where unknown."""
-    model = model_named(spec.model) if spec.model else info.model_shape
-    gpu = find_gpu(spec.gpu) if spec.gpu else info.gpu
-    return model, None if info.on_cpu else gpu
-
-
-def calibration_key(spec: StudySpec, info: TargetInfo) -> str:
+def calibration_key(info: TargetInfo) -> str:
     """Under what the planner's constants are kept: they differ between engine builds, GPUs and models."""
-    model, gpu = planned_hardware(spec, info)
-    return f"{info.image}|{gpu.name if gpu else ''}|{model.name if model else ''}"
+    return f"{info.image}|{info.gpu.name if info.gpu else ''}|{info.model_shape.name if info.model_shape else ''}"
 
 
-def expecting(spec: StudySpec, info: TargetInfo, aim: Aim, constants: MemoryConstants | None) -> Expecting | None:
+def expecting(info: TargetInfo, aim: Aim, constants: MemoryConstants | None) -> Expecting | None:
     """What the prior rests on; None where model or GPU are not known."""
-    model, gpu = planned_hardware(spec, info)
-    if model is None or gpu is None:
+    if info.model_shape is None or info.gpu is None:
         return None
     return Expecting(
-        model=model,
-        gpu=gpu,
+        model=info.model_shape,
+        gpu=info.gpu,
         workload=aim.workload,
         objective=aim.objective,
         slos=aim.slos,
@@ -79,11 +66,11 @@ def expecting(spec: StudySpec, info: TargetInfo, aim: Aim, constants: MemoryCons
 def _sampler(
     spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: Store, study_id: int, name: str, screen: Screen
 ) -> Sampler:
-    prior = rank(space, expecting(spec, info, aim, screen.constants), info.baseline, _FIRST)
+    prior = rank(space, expecting(info, aim, screen.constants), info.baseline, _FIRST)
     first = [(one.candidate, one.reason) for one in prior]
     if spec.search.sampler == "random":
-        history = [t.candidate for t in store.trials(study_id) if t.kind is TrialKind.SEARCH]
-        return RandomSampler(space, aim.seed, history=history)
+        history = {t.ticket: t.candidate for t in store.trials(study_id) if t.kind is TrialKind.SEARCH}
+        return RandomSampler(space, aim.seed, history=list(history.values()))
     return OptunaSampler(
         space,
         store.url,

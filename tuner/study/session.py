@@ -22,7 +22,7 @@ from tuner.study.budget import Budget, Ledger
 from tuner.study.confirm import Confirmation, confirm
 from tuner.study.lengths import refuse_too_long
 from tuner.study.loop import Aim, TrialLoop
-from tuner.study.place import Place
+from tuner.study.place import Place, informed
 from tuner.study.progress import Note, Observer
 from tuner.study.searching import Searching, searching
 from tuner.study.signals import interruptible, undisturbed
@@ -84,7 +84,7 @@ class Session:
         """Look at the target; nothing is changed. Raises InvalidInput or Refused with the reasons."""
         if self.spec.workload.prompts_file is not None:
             await asyncio.to_thread(read_prompts, self.spec.workload.prompts_file)  # rather than after the first start
-        info = await self.target.inspect()
+        info = informed(self.spec, await self.target.inspect())
         space = load_space(
             self.spec.engine,
             info,

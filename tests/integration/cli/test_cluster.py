@@ -136,6 +136,14 @@ async def test_requests_longer_than_the_deployments_own_limit_are_refused_before
     assert cluster.server.get("deployments", "ns", "short")["spec"] == before
 
 
+@pytest.mark.parametrize("command", ["start", "plan"])
+async def test_a_gpu_named_for_a_deployment_that_asks_for_none_is_refused(cluster: Cluster, command: str) -> None:
+    cluster.server.put("deployments", "ns", engine("cpu", gpus=0), "helm")
+    said = await cluster.tuner(command, "cpu", "--gpu", "H100", *(["--yes"] if command == "start" else []))
+    assert said.code == 2
+    assert "gpu: 'H100', but ns/cpu runs on a CPU: it asks for no GPU" in said.err
+
+
 @pytest.mark.parametrize(("answer", "code"), [(b"\n", 1), (signal.SIGINT, 130)])
 async def test_a_no_and_ctrl_c_at_the_question_change_nothing(
     cluster: Cluster, answer: bytes | signal.Signals, code: int
