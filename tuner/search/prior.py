@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tuner.core.cause import Failure, TrialFailed
+from tuner.core.errors import InvalidInput
 from tuner.core.hardware import Gpu, Model
 from tuner.core.knob import Candidate, KnobKind, Value
 from tuner.core.slo import Metric, Slo
@@ -21,7 +22,7 @@ from tuner.search.space import Space
 from tuner.search.steady import Engine, capacity
 from tuner.simulator.cost import Roofline
 from tuner.simulator.memory import MemoryConstants, MemoryPlan, plan
-from tuner.simulator.settings import Settings, resolve
+from tuner.simulator.settings import NotModelled, Settings, resolve
 
 _POOL = 96  # candidates looked at in closed form
 _REFINED = 3  # of them, how many are improved step by step
@@ -103,9 +104,14 @@ class Expecting:
 
 
 def predict(candidate: Candidate, expecting: Expecting, reason: str = "") -> Prediction:
-    """What planner and simulator expect of one candidate. Takes some tenths of a second."""
+    """What planner and simulator expect of one candidate. Takes some tenths of a second.
+
+    Raises InvalidInput for a value that the simulator does not know.
+    """
     try:
         engine, memory = expecting.engine(candidate)
+    except NotModelled as unknown:
+        raise InvalidInput(f"the simulator can't expect anything of {candidate}: {unknown.failure.message}") from None
     except TrialFailed as refused:
         return Prediction(candidate, None, refusal=refused.failure, reason=reason)
     rate, margins = (None, {}) if memory.refusal else _measure(engine, expecting)
@@ -132,12 +138,13 @@ def rank(space: Space, expecting: Expecting | None, baseline: Mapping[str, Value
     """The `count` candidates to try first, best first, not all alike and none equal to the baseline.
 
     Looks at a pool in closed form, improves its best by steps, and simulates the finalists. Without an `expecting`
-    (model or GPU unknown, or a CPU) they are the rules of the field around the baseline.
+    (model or GPU unknown, or a CPU), or where the planner thinks that the baseline, which runs, can't start, they are
+    the rules of the field around the baseline.
     """
     if not space.knobs:
         return []
     start = space.repair(space.complete(baseline, expecting.defaults(baseline) if expecting else {}))
-    if expecting is None:
+    if expecting is None or not expecting.defaults(start):
         return [Prediction(c, None, reason=reason) for c, reason in _rules(space, start)][:count]
     rough = _Rough(expecting)
     best = _refined(space, rough, sorted(_pool(space, start, expecting.seed), key=rough, reverse=True)[:_REFINED])

@@ -8,7 +8,8 @@ or where something no greedier has failed already. How many failures it takes de
   "free memory on device ... is less than desired", which the last pod may have caused;
 * one failed start that names a knob and its value ("No common block size for 16"), for every candidate with that value.
 
-A start that worked is proof: nothing that is no greedier than it is ever turned down.
+A start that worked is proof: nothing that is no greedier than it is ever turned down, and where the planner would have
+refused its flags, it refuses none any more.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tuner.core.hardware import EngineFacts, Gpu, Model
 from tuner.core.knob import Candidate, KnobKind, Value
 from tuner.search.space import Space
 from tuner.simulator.memory import MemoryConstants, MemoryPlan, calibrate, constants_for, plan
-from tuner.simulator.settings import Settings, resolve
+from tuner.simulator.settings import NotModelled, Settings, resolve
 
 # Which way a knob makes an engine greedier, by what runs out: +1 higher, -1 lower.
 _GPU: Mapping[str, int] = {
@@ -70,6 +71,7 @@ class Screen:
     version: str | None = None
     constants: MemoryConstants | None = None
     _starts: list[_Start] = field(default_factory=list)
+    _disproved: bool = False  # an engine ran with flags that the planner thinks it refuses
 
     def __str__(self) -> str:
         if self.model is None or self.gpu is None:
@@ -89,6 +91,8 @@ class Screen:
                 self._starts.append(_Start(self._explicit(candidate), outcome))
             return
         reported = (outcome.settings or {}) if outcome else {}
+        self._lengthen({**self.fixed, **reported}.get("max_model_len"))
+        self._disproved = self._disproved or self._flag_refused(candidate) is not None
         # A knob that the candidate does not name has the value that the engine reported, not the one we assume.
         self._starts.append(_Start({**self._explicit(candidate), **reported, **candidate}, None))
         if outcome is not None:
@@ -116,10 +120,8 @@ class Screen:
         return resolve(values, self.fixed, self.model, self.gpu, self.gpu_count, self.version)
 
     def _planned(self, candidate: Candidate, values: Mapping[str, Value]) -> Failure | None:
-        try:
-            self._settings(candidate)
-        except TrialFailed as refused:
-            return _expected(refused.failure)
+        if not self._disproved and (refused := self._flag_refused(candidate)) is not None:
+            return _expected(refused)
         expected = self.expect(candidate)
         if expected is None or expected.refusal is None or not expected.certain:
             return None
@@ -127,6 +129,21 @@ class Screen:
         if greed is not None and self._proven(values, greed):
             return None
         return _expected(expected.refusal)
+
+    def _flag_refused(self, candidate: Mapping[str, Value]) -> Failure | None:
+        """Why the engine would end while it reads these flags."""
+        try:
+            self._settings(candidate)
+        except NotModelled:
+            return None
+        except TrialFailed as refused:
+            return refused.failure
+        return None
+
+    def _lengthen(self, served: Value | None) -> None:
+        """Plan with the context length that an engine serves, where its model's config.json names less (YaRN)."""
+        if self.model is not None and isinstance(served, int) and served > self.model.max_positions:
+            self.model = replace(self.model, max_positions=served)
 
     def _calibrate(self, values: Mapping[str, Value], facts: EngineFacts) -> None:
         known = {

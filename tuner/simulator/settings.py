@@ -20,6 +20,10 @@ _ONLY_WHEN_SET = ("num_speculative_tokens", "kv_cache_memory_bytes", "num_gpu_bl
 _OFF = ("", "off", "none", "None")
 
 
+class NotModelled(TrialFailed):
+    """A value that the simulator refuses because it knows nothing about it; an engine may well take it."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """One engine's resolved settings. `speculative_method` "" means no speculation; `version` is vLLM's."""
@@ -69,7 +73,8 @@ def resolve(
 ) -> Settings:
     """Fill in vLLM's defaults for what neither `candidate` nor `fixed` sets, and refuse what vLLM refuses.
 
-    Raises TrialFailed: bad-flag, or crash-at-start for what breaks later, each with vLLM's own message.
+    Raises TrialFailed: bad-flag, or crash-at-start for what breaks later, each with vLLM's own message; NotModelled for
+    a KV cache type or a method of speculation that is not known here.
     Defaults: vLLM 0.32, `EngineArgs.get_batch_defaults` for the API server.
     """
     given: dict[str, Value] = {**fixed, **candidate}
@@ -146,9 +151,8 @@ def _check_types(given: Mapping[str, Value]) -> None:
     dtype = given.get("kv_cache_dtype", "auto")
     if dtype not in KV_CACHE_DTYPES:
         allowed = ", ".join(KV_CACHE_DTYPES)
-        raise bad_flag(
-            f"vllm serve: error: argument --kv-cache-dtype: invalid choice: {str(dtype)!r} (choose from {allowed})"
-        )
+        message = f"argument --kv-cache-dtype: invalid choice: {str(dtype)!r} (choose from {allowed})"
+        raise NotModelled(bad_flag(f"vllm serve: error: {message}").failure)
 
 
 def _max_model_len(asked: Value | None, model: Model) -> int:
@@ -184,9 +188,12 @@ def _speculation(given: Mapping[str, Value]) -> tuple[str, int]:
     method = str(given.get("speculative_method", ""))
     if method in _OFF:
         return "", 0
+    if method.endswith("_mtp"):  # the older names, by model
+        method = "mtp"
     if method not in SPECULATIVE_METHODS:
         allowed = ", ".join(f"'{name}'" for name in SPECULATIVE_METHODS)
-        raise bad_flag(f"1 validation error for SpeculativeConfig: method: Input should be {allowed}")
+        message = f"1 validation error for SpeculativeConfig: method: Input should be {allowed}"
+        raise NotModelled(bad_flag(message).failure)
     if "num_speculative_tokens" not in given:
         raise bad_flag(
             "Value error, num_speculative_tokens must be provided with speculative model unless the draft model config "

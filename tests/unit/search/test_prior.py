@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from tests.unit.search.targets import H100, LLAMA, cpu_target, small_space
+from tests.unit.search.targets import H100, LLAMA, cpu_target, small_space, target
 from tuner.core.cause import Cause
+from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate
 from tuner.core.slo import Metric, parse_slo
 from tuner.core.workload import Count, Lengths, Load, Objective, ObjectiveKind, Workload
@@ -135,3 +136,17 @@ def test_higher_rate_is_never_faster() -> None:
     slo = SLOS[0]
     told = [rehearse(engine, WORKLOAD, Load(rate=r), requests=120, seed=3).violation(slo) for r in (2, 10, 30)]
     assert told == sorted(told)
+
+
+def test_where_the_planner_thinks_that_what_runs_can_not_start_the_rules_of_the_field_come_first() -> None:
+    longer = rank(small_space(), expecting(fixed={"max_model_len": 262_144}), {})
+    baseline = {"kv_cache_dtype": "nvfp4"}
+    unknown = rank(load_space("vllm", target(baseline=baseline)), expecting(), baseline)
+    for found in (longer, unknown):
+        assert found
+        assert all("rule of the field" in one.reason for one in found)
+
+
+def test_nothing_is_expected_of_a_value_that_the_simulator_does_not_know() -> None:
+    with pytest.raises(InvalidInput, match="nvfp4"):
+        predict(Candidate.of(kv_cache_dtype="nvfp4"), expecting())

@@ -1,5 +1,7 @@
 """What is not worth a start, and how real starts change that."""
 
+import pytest
+
 from tests.unit.search.targets import H100, LLAMA, cpu_target, target, whole_space
 from tuner.core.cause import Cause, Failure
 from tuner.core.hardware import EngineFacts
@@ -168,3 +170,41 @@ def test_fp8_on_a_gpu_without_it_is_refused_by_the_planner() -> None:
     failure = screen(space, gpu="A100-80").check(space.repair({"kv_cache_dtype": "fp8"}))
     assert failure is not None
     assert "fp8" in failure.message
+
+
+RAN = EngineFacts("vllm", kv_cache_tokens=300_000)
+
+
+@pytest.mark.parametrize(
+    ("baseline", "max_model_len"),
+    [
+        ({}, 262_144),  # with YaRN; the model's config.json says 131,072
+        ({"kv_cache_dtype": "turboquant_4bit_nc"}, 8192),
+        ({"speculative_method": "deepseek_mtp", "num_speculative_tokens": 1}, 8192),
+        ({"speculative_method": "mlp_speculator", "num_speculative_tokens": 1}, 8192),
+        ({"block_size": 8}, 8192),
+    ],
+)
+def test_what_a_start_has_disproved_is_not_held_against_the_next_candidate(
+    baseline: dict[str, Value], max_model_len: int
+) -> None:
+    judge = screen(max_model_len=max_model_len)
+    judge.learn(Candidate.of(baseline), RAN)
+    assert judge.check(Candidate.of({**baseline, "max_num_seqs": 128})) is None
+
+
+def test_values_that_the_simulator_does_not_know_are_for_the_engine_to_judge() -> None:
+    judge = screen()
+    assert judge.check(Candidate.of(kv_cache_dtype="nvfp4")) is None
+    assert judge.expect(Candidate.of(kv_cache_dtype="nvfp4")) is None
+    assert judge.check(Candidate.of(max_num_seqs=4096, max_num_batched_tokens=512)) is not None
+
+
+def test_a_longer_context_than_the_models_own_is_planned_once_it_was_served() -> None:
+    judge = screen(max_model_len=262_144)
+    assert judge.expect(candidate()) is None
+    judge.learn(candidate(), RAN)
+    assert judge.expect(candidate()) is not None
+    refused = judge.check(Candidate.of(max_num_seqs=4096, max_num_batched_tokens=512))
+    assert refused is not None
+    assert refused.cause is Cause.BAD_FLAG
