@@ -74,9 +74,10 @@ class Level:
 class Measurement:
     """All levels of one start, and what they add up to.
 
-    `value` is the objective's value (always: higher is better); None where no level passed. `value_high` is set where
-    the search for the capacity was cut short because the candidate is below the incumbent: the true value lies between
-    `value` (or 0) and `value_high` (a censored observation).
+    `value` is the objective's value (always: higher is better); None where no level passed. A capacity is estimated
+    from the levels around it, for comparing; what was proven is the load of the deciding level, never more than it.
+    `value_high` is set where the search for the capacity was cut short because the candidate is below the incumbent:
+    the true value lies between `value` (or 0) and `value_high` (a censored observation).
     `deciding` is the index of the level whose statistics speak for the measurement.
     """
 

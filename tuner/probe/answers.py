@@ -4,8 +4,9 @@
 5 %, by exact (Clopper-Pearson) one-sided bounds. Neighbouring requests meet the same queue and the same engine step,
 and are alike: the sample counts as the effective number of independent observations, n / deff. The design effect deff
 is estimated by batch means over time (at least 10 batches of whole requests, so that the gaps of one request stay
-together), with the small-sample correction of Korn & Graubard (1998); it is at least 1, and for ITL at least the mean
-concurrency, because one slow step delays all streams that run, at once.
+together), as far as independent requests would not show the same by chance, with the small-sample correction of Korn &
+Graubard (1998); it is at least 1, and for ITL at least the mean concurrency, because one slow step delays all streams
+that run, at once.
 
 Exceedances of a bound are rare, and say little about how alike neighbours are until it is too late. So the requests in
 the upper fifth of the sample's own latencies, as far as they are over 0.4 of the bound, are looked at too: if these
@@ -32,7 +33,7 @@ import numpy as np
 
 from tuner.core.measurement import Answer, SloTest
 from tuner.core.slo import Metric, Slo
-from tuner.probe.confidence import above, below, least_count, lower_share, t_quantile, upper_share
+from tuner.probe.confidence import above, below, lower_share, t_quantile, upper_share
 from tuner.probe.observations import Observations
 from tuner.probe.spending import ALPHA
 
@@ -46,6 +47,8 @@ _UPPER = 0.8
 _NEAR = 0.4
 _GRAIN = 0.01
 _OUT_OF_REACH = 1e-4
+# Standard deviations by which a dispersion over batches must exceed that of independent requests to count.
+_BY_CHANCE = 2.0
 _GROWS = 1.5  # spreads, from the first fifth of a level to its last; steady growth makes 2.8
 
 
@@ -71,7 +74,6 @@ class Stage:
 
     pass_alpha: float
     fail_alpha: float
-    last_pass_alpha: float
     growth: float = 1.0
     concurrency: float = 1.0
 
@@ -86,16 +88,13 @@ def answer_of(slo: Slo, seen: Observations, stage: Stage) -> SloTest:
 
 
 def hopeless(slo: Slo, seen: Observations, stage: Stage) -> bool:
-    """Whether the SLO can't pass any more at the end of the level, even if nothing further exceeds its bound."""
+    """Whether the statistic will be over its bound at the end of the level, even if nothing further exceeds it."""
     share = slo.allowed_share
     if share is None or seen.count == 0:
         return False
     if share < STRICTEST:
         return bool(seen.exceeding.sum() > 0)
-    floor = _least_effect(slo, stage)
-    exceeding, final = seen.exceeding.sum() / floor, seen.count * stage.growth / floor
-    provable = final >= least_count(share, stage.last_pass_alpha)
-    return provable and not below(share, exceeding, final, stage.last_pass_alpha)
+    return bool(seen.exceeding.sum() > share * seen.count * stage.growth)
 
 
 def _test_share(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> SloTest:
@@ -153,7 +152,7 @@ def effective_sample(seen: Observations, least_effect: float, alpha: float) -> S
     if batches >= _BATCHES and 0 < share < 1:
         binomial = share * (1 - share) / count
         estimated = _ratio_variance(seen.exceeding, seen.counts, batches) / binomial
-        if estimated > least_effect:
+        if estimated > max(least_effect, 1 + _BY_CHANCE * math.sqrt(2 / (batches - 1))):
             # An effect estimated from few batches may be far too small by luck.
             normal, student = t_quantile(1 - alpha, 1e6), t_quantile(1 - alpha, batches - 1)
             effect = estimated * (student / normal) ** 2

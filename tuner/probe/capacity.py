@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from tuner.core.errors import InvalidInput
-from tuner.core.measurement import Answer, Level, Measurement
+from tuner.core.measurement import Answer, Level, Measurement, SloTest
 from tuner.core.request import Driver
+from tuner.core.slo import Slo
 from tuner.core.workload import Count, Load, ObjectiveKind
 from tuner.probe.job import Job
 from tuner.probe.session import Session
@@ -19,11 +23,19 @@ _SMALL_STEP = 1.12
 _STEADY_STEPS = 2
 _MOST_STEP = 4.0
 _GUESS_CONCURRENCY = 64
-_GUESS_S = 20.0
+# Clients that begin together end together: enough for each of them to have begun three times, or a minute.
+_GUESS_REQUESTS = 2 * _GUESS_CONCURRENCY
+_GUESS_S = 60.0
 # Enough to see that a bound is exceeded by nearly every request, and no more: one at a time is slow.
 _IDLE_REQUESTS = 24
 # Latency promises bind below the rate that a full batch reaches.
 _GUESS_SHARE = 0.75
+# Violation of every SLO below which a guess is worth its time.
+_FAR = -0.5
+# Log odds by which the share of exceedances must be under the allowed one (about 0.4 of it) for a level to prove it.
+_PROVABLE = 1.0
+_PROOF_STEPS = 0.5, 0.9
+_PROOFS = 2  # levels to set time aside for
 
 
 async def measure(driver: Driver, job: Job) -> Measurement:
@@ -31,15 +43,17 @@ async def measure(driver: Driver, job: Job) -> Measurement:
 
     The value counts `objective.count` and is higher for better, for every kind of objective:
 
-    * capacity: throughput at the highest rate whose level PASSed, as rate x tokens per request (the rate is offered
-      exactly, while the measured one would add the noise of arrivals). None where no level passed; `value_high` is set
-      where the candidate did not pass at the incumbent's rate and the search ended there.
+    * capacity: throughput at the rate at which the SLOs cease to hold, as rate x the workload's mean tokens (the rate
+      is offered exactly, while what was served would add the noise of arrivals). It is an estimate, from levels on
+      both sides, for comparing. What was proven, and may be promised, is the deciding level: the PASSed one of the
+      highest rate. None where no level PASSed; `value_high` is set where the SLOs did not hold at the incumbent's
+      rate and the search ended there.
     * throughput: throughput of the closed loop, None unless its level PASSed.
     * headroom: 1 - (worst statistic / bound) at the fixed rate, None unless its level PASSed.
 
-    A level that is UNCERTAIN at its end has not passed. Raises TrialFailed: what the driver raises, probe-error where
-    the probe was saturated twice, foreign-traffic where the engine served others twice. Raises InvalidInput for a
-    workload that can't be read or an objective that lacks its load.
+    A level that is UNCERTAIN at its end has not passed: it leads the search, and proves nothing. Raises TrialFailed:
+    what the driver raises, probe-error where the probe was saturated twice, foreign-traffic where the engine served
+    others twice. Raises InvalidInput for a workload that can't be read or an objective that lacks its load.
     """
     _check(job)
     session = await Session.open(driver, job)
@@ -86,23 +100,57 @@ def _counted(level: Level, count: Count) -> float:
             return level.request_rate
 
 
+def _holds(level: Level) -> bool:
+    """Whether every SLO held as far as one can see: proven, or with its statistic within its bound."""
+    if level.answer is not Answer.UNCERTAIN:
+        return level.answer is Answer.PASS
+    return all(test.answer is Answer.PASS or test.violation <= 0 for test in level.tests)
+
+
+def _excess(level: Level, slos: Sequence[Slo]) -> float:
+    """How far the worst SLO's share of exceedances is over the allowed one, in log odds: 0 at the capacity."""
+    allowed = {str(slo): slo.allowed_share for slo in slos}
+    return max((_odds(test, allowed[test.slo]) for test in level.tests), default=0.0)
+
+
+def _odds(test: SloTest, allowed: float | None) -> float:
+    if not allowed:
+        return test.violation
+    # Half an observation on either side: none of 60 is not none at all.
+    observed = (test.exceeding + 0.5) / (test.count - test.exceeding + 0.5)
+    return math.log(observed * (1 - allowed) / allowed)
+
+
+def _far_below(level: Level) -> bool:
+    """Whether every statistic is so far under its bound that the level says little about where the capacity is."""
+    return all(test.violation < _FAR for test in level.tests)
+
+
+def _clamp(value: float, low: float, high: float) -> float:
+    return max(low, min(value, high))
+
+
 def _mostly_exceeded(level: Level) -> bool:
     return any(test.exceeding > test.count / 2 for test in level.tests)
 
 
 @dataclass
 class _Search:
-    """The search for the highest rate that passes: gallop until it is between a pass and a fail, then bisect."""
+    """The search for the rate at which the SLOs cease to hold: gallop until it lies between two levels, then bisect.
+
+    Its way is found by statistics (`_holds`), because what is merely not proven says nothing against a rate; what it
+    found has a value only where some level PASSed.
+    """
 
     session: Session
     job: Job
-    passed: float | None = None
-    failed: float | None = None
+    under: float | None = None  # the highest rate that held
+    over: float | None = None  # the lowest rate that did not
     idle: Level | None = None
 
     async def run(self) -> Measurement:
         if self.job.incumbent_rate is not None and not self.job.full:
-            if not await self._try(self.job.incumbent_rate):
+            if not _holds(await self._try(self.job.incumbent_rate)):
                 return self._measurement(censored_at=self.job.incumbent_rate)
             await self._gallop(_STEP)
         else:
@@ -110,35 +158,41 @@ class _Search:
             await self._try(known or await self._guess())
             await self._gallop(_SMALL_STEP if known else _STEP)
         await self._bisect()
+        await self._prove()
         return self._measurement()
 
-    async def _try(self, rate: float) -> bool:
+    async def _try(self, rate: float) -> Level:
         level = await self.session.level(Load(rate=rate), self.job.slos)
-        if level.answer is Answer.PASS:
-            self.passed = rate
-            return True
-        self.failed = rate
-        return False
+        if _holds(level):
+            self.under = max(rate, self.under or rate)
+        else:
+            self.over = min(rate, self.over or rate)
+        return level
 
     async def _guess(self) -> float:
         """A rate to begin with: a share of what a short closed loop of many clients reaches."""
         load = Load(concurrency=_GUESS_CONCURRENCY)
-        level = await self.session.level(load, (), max_s=max(_GUESS_S, 3 * self.session.e2e_s))
+        max_s = max(_GUESS_S, 3 * self.session.e2e_s)
+        level = await self.session.level(load, (), most=_GUESS_REQUESTS, max_s=max_s)
         return _GUESS_SHARE * (level.request_rate or 1 / self.session.e2e_s)
 
     async def _gallop(self, step: float) -> None:
-        """Go up from a pass or down from a fail until both are known, with growing steps."""
-        steps = 0
-        while (self.passed is None or self.failed is None) and not self.session.exhausted:
+        """Go up from a rate that holds or down from one that does not until both are known, with growing steps."""
+        steps, guessed = 0, self.job.incumbent_rate is None
+        while (self.under is None or self.over is None) and not self.session.exhausted:
             if steps >= _STEADY_STEPS:
                 step = min(step * step, _MOST_STEP)
-            if self.passed is None and steps == 1 and not await self._passes_idle():
+            if self.under is None and steps == 1 and not await self._passes_idle():
                 return
-            if self.passed is not None:
-                await self._try(self.passed * step)
+            if self.under is not None:
+                rate = self.under * step
+                if not guessed and _far_below(self.session.levels[-1]):
+                    guessed = True
+                    rate = max(rate, await self._guess())
+                await self._try(rate)
             else:
-                assert self.failed is not None
-                await self._try(self.failed / step)
+                assert self.over is not None
+                await self._try(self.over / step)
             steps += 1
 
     async def _passes_idle(self) -> bool:
@@ -149,37 +203,92 @@ class _Search:
         return self.idle.answer is not Answer.FAIL and not self.session.exhausted
 
     async def _bisect(self) -> None:
-        """Halve the bracket (in ratio) until its half width is below half of the noise between starts."""
-        while self.passed is not None and self.failed is not None and not self.session.exhausted:
-            if self.failed / self.passed - 1 <= self.job.restart_cv:
+        """Halve the bracket (in ratio) until its half width is below the noise between starts."""
+        while self.under is not None and self.over is not None and not self.session.exhausted:
+            if self.over / self.under - 1 <= 2 * self.job.restart_cv or not self._leaves_room():
                 return
-            await self._try(math.sqrt(self.passed * self.failed))
+            await self._try(math.sqrt(self.under * self.over))
 
-    def _measurement(self, censored_at: float | None = None) -> Measurement:
-        deciding = self._deciding()
-        level = self.session.levels[deciding]
-        value = None if self.passed is None else self._value(self.passed, level)
-        high = None if censored_at is None else self._value(censored_at, level)
-        return Measurement(tuple(self.session.levels), value, deciding, high)
+    def _leaves_room(self) -> bool:
+        """Whether the time that is left is enough for a proof that is still to come."""
+        if self._proven() is not None or self.under is None:
+            return True
+        return self.session.left_s > _PROOFS * self.session.proof_s(self.under * self._proof_step(), self.job.slos)
 
-    def _deciding(self) -> int:
-        """The passed level of the highest rate; without one, the level nearest to passing."""
-        rates = [
-            (level.load.rate, level.answer is Answer.PASS, index)
-            for index, level in enumerate(self.session.levels)
+    async def _prove(self) -> None:
+        """Go down until a longer level has PASSed, where none has yet: without a proof there is no value."""
+        rate, step = self._crossing(), self._proof_step()
+        while rate is not None and self._proven() is None and not self.session.exhausted:
+            rate *= step
+            await self.session.level(Load(rate=rate), self.job.slos, proof=True)
+
+    def _proof_step(self) -> float:
+        """By which factor a rate must fall for a share of exceedances that a level can prove, as the levels show."""
+        rates = [math.log(rate) for rate, _ in self._rated()]
+        if len(set(rates)) < 2:
+            return _PROOF_STEPS[0]
+        slope = float(np.polyfit(rates, [_excess(level, self.job.slos) for _, level in self._rated()], 1)[0])
+        return _clamp(math.exp(-_PROVABLE / slope) if slope > 0 else 0.0, *_PROOF_STEPS)
+
+    def _proven(self) -> float | None:
+        return max((rate for rate, level in self._rated() if level.answer is Answer.PASS), default=None)
+
+    def _estimate(self) -> float | None:
+        """The capacity; None where nothing was proven. What was proven is never more than it."""
+        proven, crossing = self._proven(), self._crossing()
+        return None if proven is None or crossing is None else max(proven, crossing)
+
+    def _crossing(self) -> float | None:
+        """Where the SLOs cease to hold, by a line through the log odds of both ends of the bracket."""
+        if self.under is None or self.over is None:
+            return self.under
+        low, high = (_excess(self._at(rate), self.job.slos) for rate in (self.under, self.over))
+        part = min(1.0, max(0.0, -low / (high - low))) if high > low else 0.5
+        return float(self.under * (self.over / self.under) ** part)
+
+    def _at(self, rate: float) -> Level:
+        return next(level for one, level in self._rated() if one == rate)
+
+    def _rated(self) -> list[tuple[float, Level]]:
+        return [
+            (level.load.rate, level)
+            for level in self.session.levels
             if level.load.rate is not None and not (level.saturated or level.foreign)
         ]
-        passed = [(rate, index) for rate, ok, index in rates if ok]
-        if passed:
-            return max(passed)[1]
-        if self.idle is not None and self.idle.answer is Answer.FAIL:
-            return self.session.levels.index(self.idle)
-        return min((rate, index) for rate, _, index in rates)[1]
 
-    def _value(self, rate: float, level: Level) -> float:
-        if self.job.objective.count is Count.REQUESTS:
-            return rate
-        tokens = _counted(level, self.job.objective.count)
-        if level.request_rate > 0:
-            return rate * tokens / level.request_rate
-        return rate * self.session.requests.mean_output_tokens
+    def _measurement(self, censored_at: float | None = None) -> Measurement:
+        rate = self._estimate()
+        return Measurement(
+            tuple(self.session.levels),
+            None if rate is None else self._value(rate),
+            self.session.levels.index(self._deciding()),
+            None if censored_at is None else self._value(censored_at),
+        )
+
+    def _deciding(self) -> Level:
+        """The passed level of the highest rate; without one, the level nearest to passing."""
+        rated = sorted(self._rated(), key=lambda one: one[0])
+        passed = [level for _, level in rated if level.answer is Answer.PASS]
+        if passed:
+            return passed[-1]
+        if self.idle is not None and self.idle.answer is Answer.FAIL:
+            return self.idle
+        return rated[0][1]
+
+    def _value(self, rate: float) -> float:
+        """What the objective counts at this rate, by what the workload's requests are, not by those that it met."""
+        match self.job.objective.count:
+            case Count.REQUESTS:
+                return rate
+            case Count.OUTPUT_TOKENS:
+                return rate * self.session.requests.mean_output_tokens
+            case Count.TOTAL_TOKENS:
+                return rate * (self.session.requests.mean_output_tokens + self._prompt_tokens())
+
+    def _prompt_tokens(self) -> float:
+        """Prompt tokens of a request, by all levels."""
+        served = [level for _, level in self._rated() if level.request_rate > 0]
+        if not served:
+            return 0.0
+        tokens = [(level.total_token_rate - level.output_token_rate) / level.request_rate for level in served]
+        return float(np.average(tokens, weights=[level.requests for level in served]))

@@ -30,6 +30,7 @@ _LEAST_TIMEOUT_S = 30.0
 # The probe's own delay bends a result where it is both noticeable and a share of what is measured.
 _LAG_S = 0.005
 _LAG_SHARE = 0.05
+_PROOF = 3
 
 
 @dataclass(frozen=True)
@@ -48,19 +49,27 @@ class Size:
         return self.warmup + self.count
 
 
-def size_of(load: Load, slos: Sequence[Slo], limits: Limits, e2e_s: float) -> Size:
+def size_of(
+    load: Load, slos: Sequence[Slo], limits: Limits, e2e_s: float, *, most_tokens: int = 0, proof: bool = False
+) -> Size:
     """Size a level for certain answers within the limits; `e2e_s` is the e2e latency of an unloaded engine, roughly.
 
-    The warm-up lasts for about one e2e latency: until then the engine fills.
+    The warm-up lasts for about one e2e latency: until then the engine fills. No request times out that keeps the SLOs,
+    also not the longest one, of `most_tokens` output tokens. A `proof` may be longer than `limits.level_s`, so that it
+    can pass in spite of some exceedances.
     """
     rate = load.rate or (load.concurrency or 1) / e2e_s
     least = max((_least(slo, rate, limits) for slo in slos), default=_LEAST_REQUESTS)
     wanted = max([least, *(_wanted(slo) for slo in slos)]) if slos else _COMMON_REQUESTS
     latency = max([e2e_s, *(slo.bound for slo in slos if slo.metric in (Metric.TTFT, Metric.E2E))])
-    timeout_s = max(_LEAST_TIMEOUT_S, 4 * latency)
+    decoding = max((slo.bound for slo in slos if slo.metric in (Metric.ITL, Metric.TPOT)), default=0.0) * most_tokens
+    timeout_s = max(_LEAST_TIMEOUT_S, 4 * latency, latency + decoding)
     if load.rate is not None:
         within = int(load.rate * limits.level_s)
-        count = max(least, min(wanted, limits.level_requests, within))
+        # Queues and batches take their time to build up, so what is near the boundary lasts, however many arrive.
+        count = max(least, min(limits.level_requests, within))
+        if proof:  # one look, so that nothing is spent before the end
+            count = least = max(count, min(_PROOF * least, limits.level_requests))
         warmup = _clamp(math.ceil(load.rate * e2e_s), _LEAST_WARMUP, _MOST_WARMUP)
         # Arrivals are Poisson; all that were sent may end or time out, because one that is cut off says nothing, and
         # the cohort without the slow ones is far smaller.
@@ -214,7 +223,6 @@ class LevelTest:
         return Stage(
             look.pass_alpha,
             look.fail_alpha,
-            self.looks.last.pass_alpha,
             growth=max(1.0, self.size.count / len(seen)) if seen else 1.0,
             concurrency=busy / span if span > 0 else 1.0,
         )

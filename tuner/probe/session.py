@@ -65,12 +65,14 @@ class Session:
         precision: float | None = None,
         most: int | None = None,
         max_s: float = math.inf,
+        proof: bool = False,
     ) -> Level:
         """Run one level of at most `most` measured requests and `max_s` seconds (None, infinity: sized for its SLOs).
 
-        One that is void is run once more; void again, it raises TrialFailed.
+        A `proof` may take longer, so that it can pass in spite of some exceedances. A level that is void is run once
+        more; void again, it raises TrialFailed.
         """
-        size = size_of(load, slos, self.job.limits, self.e2e_s)
+        size = self._size(load, slos, proof)
         if most is not None:
             size = replace(size, count=min(size.count, most))
         size = replace(size, max_s=min(size.max_s, max_s))
@@ -93,6 +95,14 @@ class Session:
                 )
             )
         return level
+
+    def proof_s(self, rate: float, slos: Sequence[Slo]) -> float:
+        """Seconds that a proof at `rate` takes, roughly."""
+        return self._size(Load(rate=rate), slos, proof=True).requests / rate
+
+    def _size(self, load: Load, slos: Sequence[Slo], proof: bool) -> Size:
+        most = self.requests.most_output_tokens
+        return size_of(load, slos, self.job.limits, self.e2e_s, most_tokens=most, proof=proof)
 
     async def _level(self, load: Load, slos: Sequence[Slo], precision: float | None, size: Size) -> Level:
         size = replace(size, max_s=max(_LEAST_LEVEL_S, min(size.max_s, self.left_s)))

@@ -18,6 +18,7 @@ from tuner.probe.prompts import Calibration, FilePrompt, random_text, read_promp
 _LENGTHS, _ARRIVALS, _TEXT, _PREFIX, _ORDER = range(5)
 # English prose, where nothing better is known about a file's prompts.
 _CHARACTERS_PER_TOKEN = 4.0
+_MOST_SIGMA = 3.0
 
 
 @dataclass
@@ -51,6 +52,12 @@ class Requests:
         if not self.file_prompts:
             return float(self.workload.output.mean)
         return float(np.mean([prompt.output_tokens or self.workload.output.mean for prompt in self.file_prompts]))
+
+    @property
+    def most_output_tokens(self) -> int:
+        """Output tokens of the longest request that there may be."""
+        drawn = _lengths(self.workload.output, np.array([_MOST_SIGMA]))[0]
+        return max((prompt.output_tokens or drawn for prompt in self.file_prompts), default=drawn)
 
     def draw(self, load: Load, n: int) -> tuple[PlannedRequest, ...]:
         """The next level's `n` requests."""
@@ -153,7 +160,7 @@ def _lengths(lengths: Lengths, normal: np.ndarray) -> list[int]:
         return [max(1, lengths.mean)] * len(normal)
     sigma = math.sqrt(math.log1p(lengths.cv**2))
     mu = math.log(lengths.mean) - sigma**2 / 2
-    values = np.exp(mu + sigma * np.clip(normal, -3.0, 3.0))
+    values = np.exp(mu + sigma * np.clip(normal, -_MOST_SIGMA, _MOST_SIGMA))
     drawn: list[int] = np.maximum(1, np.rint(values)).astype(int).tolist()
     return drawn
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import confirmation, ground, overhead, search_regret
+from tests.benchmarks import capacity_search, confirmation, ground, overhead, search_regret
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +26,15 @@ def test_the_search_is_compared_with_its_rivals(cache: Path, capsys: pytest.Capt
     search_regret.main(["--quick"])
     assert len(list((cache / "regret").iterdir())) == kept
     assert capsys.readouterr().out == printed
+
+
+def test_what_a_start_can_hold_is_found_from_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    capacity_search.main(["--quick"])
+
+    printed = capsys.readouterr().out
+    ratios = [float(found) for found in re.findall(r"from .* (\d\.\d\d) \(\d", printed)]
+    assert len(ratios) == len(capacity_search.BEGINNINGS)
+    assert all(0.75 < ratio < 1.25 for ratio in ratios)
 
 
 def test_own_time_is_told_from_the_engines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,6 +70,6 @@ def test_a_section_of_the_results_is_replaced_and_nothing_else(tmp_path: Path) -
 def test_the_results_document_has_a_place_for_every_benchmark() -> None:
     text = ground.DOCUMENT.read_text(encoding="utf-8")
 
-    for name in ("real engine", "cause latency", "confirmation", "search regret", "overhead"):
+    for name in ("real engine", "cause latency", "capacity search", "confirmation", "search regret", "overhead"):
         assert text.count(f"<!-- {name}: written by the benchmark -->") == 1
         assert text.count(f"<!-- end of {name} -->") == 1

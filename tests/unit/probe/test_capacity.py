@@ -22,6 +22,14 @@ def job(*slos: str, **changes: object) -> Job:
 
 
 def rate(measurement: Measurement) -> float:
+    """The rate that the value stands for."""
+    assert measurement.value is not None
+    return measurement.value / 48
+
+
+def proven(measurement: Measurement) -> float:
+    """The rate at which the SLOs were proven."""
+    assert measurement.level.answer is Answer.PASS
     assert measurement.level.load.rate is not None
     return measurement.level.load.rate
 
@@ -38,8 +46,8 @@ async def test_the_capacity_of_a_sharp_knee_is_found_from_any_start(start: float
     measurement = await measure(driver, job("ttft p95 <= 150ms", "error rate <= 1%", start_rate=start))
 
     assert rate(measurement) == pytest.approx(truth, rel=0.12)
-    assert measurement.value == pytest.approx(rate(measurement) * 48)
-    assert measurement.level.answer is Answer.PASS
+    assert proven(measurement) == pytest.approx(truth, rel=0.12)
+    assert proven(measurement) <= rate(measurement)
     assert len(measurement.levels) <= 14
 
 
@@ -47,7 +55,8 @@ async def test_a_busy_queue_is_never_credited_with_more_than_it_holds() -> None:
     # M/D/8 with 1.04 s: 5 % wait for more than 0.4 s at 5.15 requests/s (by a simulation of 24,000 requests).
     measurement = await measure(QueueDriver(), job(start_rate=5.0, restart_cv=0.07))
 
-    assert 0.75 * 5.15 < rate(measurement) < 1.05 * 5.15
+    assert 0.75 * 5.15 < proven(measurement) < 1.05 * 5.15
+    assert rate(measurement) == pytest.approx(5.15, rel=0.15)
 
 
 async def test_two_engines_on_the_same_pattern_compare_better_than_their_absolute_figures() -> None:
@@ -77,8 +86,9 @@ async def test_a_candidate_that_holds_the_incumbents_rate_goes_up_from_there() -
     measurement = await measure(QueueDriver(), job(incumbent_rate=3.0))
 
     rates = [level.load.rate for level in measurement.levels]
-    assert rates[:2] == [3.0, 3.75]
-    assert rate(measurement) > 3.0
+    assert rates[0] == 3.0
+    assert min(rate for rate in rates if rate is not None) == 3.0
+    assert proven(measurement) > 3.0
     assert measurement.value_high is None
 
 
@@ -155,11 +165,11 @@ async def test_void_levels_are_repeated_once_and_then_fail_the_trial() -> None:
     with pytest.raises(TrialFailed) as foreign:
         await measure(QueueDriver(foreign=3), job(incumbent_rate=3.0))
     with pytest.raises(TrialFailed) as saturated:
-        await measure(QueueDriver(late=9), job(incumbent_rate=9.0))
+        await measure(QueueDriver(late=9), job(incumbent_rate=7.0))
 
     assert foreign.value.failure.cause is Cause.FOREIGN_TRAFFIC
     assert saturated.value.failure.cause is Cause.PROBE_ERROR
-    once = await measure(QueueDriver(late=2), job(incumbent_rate=9.0))
+    once = await measure(QueueDriver(late=2), job(incumbent_rate=7.0))
     assert [level.saturated for level in once.levels] == [True, False]
     assert once.deciding == 1
 
