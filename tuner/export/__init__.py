@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tuner.export.deployment import deployment
 from tuner.export.flags import flags
+from tuner.export.manifest import manifest
 from tuner.export.result import Result
 from tuner.export.strategic_merge import strategic_merge
 
@@ -13,6 +13,6 @@ from tuner.export.strategic_merge import strategic_merge
 Exporter = Callable[[Result], str]
 
 #: The formats of `tuner export -o`.
-FORMATS: dict[str, Exporter] = {"strategic-merge": strategic_merge, "flags": flags, "yaml": deployment}
+FORMATS: dict[str, Exporter] = {"strategic-merge": strategic_merge, "flags": flags, "yaml": manifest}
 
 __all__ = ["FORMATS", "Exporter", "Result"]

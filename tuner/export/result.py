@@ -18,7 +18,7 @@ class Result:
     `original` holds the container's lists as they were ({"args": [...]}; None where a list was absent), `changed` the
     whole new lists of the fields that differ (as `podspec.edit` gives them; {} for no change), `edits` the flags behind
     them. `resources` are the limits and requests that change with them ({"limits": {"nvidia.com/gpu": "2"}}).
-    `live` is the Deployment as it is served by the API server, without the tuner's changes.
+    `selector` is the Deployment's own, {} where nobody has looked at it.
     `gain` and `date` are text for the header. No value of an environment variable is ever needed.
     """
 
@@ -33,7 +33,7 @@ class Result:
     changed: Mapping[str, Sequence[str]]
     edits: Sequence[FlagEdit]
     resources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    live: Mapping[str, Any] | None = None
+    selector: Mapping[str, Any] = field(default_factory=dict)
 
     def header(self, *usage: str) -> str:
         """Comment lines: where this comes from, what changed, how to use it."""

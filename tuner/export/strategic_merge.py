@@ -17,9 +17,14 @@ def strategic_merge(result: Result) -> str:
     """The patch as YAML for `kubectl patch --patch-file`. Containers are merged by name, their lists replaced whole."""
     usage = [
         f"Apply it with: kubectl patch deployment {result.deployment} -n {result.namespace} --patch-file FILE",
-        *([_SECRET] if result.secrets() else []),
+        *guard(result),
     ]
     return result.header(*usage) + dump(patch(result))
+
+
+def guard(result: Result) -> list[str]:
+    """What a file's header says where the file holds a secret."""
+    return [_SECRET] if result.secrets() else []
 
 
 def patch(result: Result) -> dict[str, Any]:

@@ -111,7 +111,7 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
         changed=edit(container, engine.syntax(None), edits),
         edits=edits,
         resources=_resources(gpus),
-        live=before,
+        selector=before["spec"]["selector"],
     )
 
 

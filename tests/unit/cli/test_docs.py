@@ -16,7 +16,7 @@ PAGES = [*sorted((ROOT / "docs").glob("*.md")), *sorted(ROOT.glob("*.md"))]
 # Options of others that our pages speak of: the engine's, kubectl's, the stand-in's own.
 _OTHERS = re.compile(
     r"--(sim(-\w+)*|max-\w[\w-]*|gpu-memory-\w+|model|port|kv-cache-\w[\w-]*|swap-space|enable-[\w-]+|type|patch-file"
-    r"|show-managed-fields|rm|restart|image|overrides|host|speculative-config|help|version|target|group)$"
+    r"|show-managed-fields|rm|restart|image|overrides|host|speculative-config|help|version|target|group|server-side|field-manager|force-conflicts)$"
 )
 
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.core.errors import InvalidInput, Refused
+from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate
 from tuner.engines import engine_named
 from tuner.export import FORMATS, Result
@@ -89,7 +89,7 @@ def result(deployment: dict[str, Any], winner: Candidate = WINNER, **fields: Any
         original={name: container.get(name) for name in ("command", "args")},
         changed=edit(container, syntax, edits),
         edits=edits,
-        live=deployment,
+        selector=deployment["spec"]["selector"],
         **fields,
     )
 
@@ -131,8 +131,8 @@ def test_limits_change_with_the_flags_where_asked_for() -> None:
     changed = replace(result(live()), resources={"limits": {"nvidia.com/gpu": "2"}})
     (container,) = yaml.safe_load(FORMATS["strategic-merge"](changed))["spec"]["template"]["spec"]["containers"]
     assert container["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
-    manifest = yaml.safe_load(FORMATS["yaml"](changed))
-    assert manifest["spec"]["template"]["spec"]["containers"][1]["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
+    (container,) = yaml.safe_load(FORMATS["yaml"](changed))["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
 
 
 def test_flags_are_one_line_that_a_shell_takes_apart_as_meant() -> None:
@@ -144,30 +144,27 @@ def test_flags_are_one_line_that_a_shell_takes_apart_as_meant() -> None:
     assert "# Changed: without --gpu-memory-utilization" in text
 
 
-def test_the_whole_deployment_is_what_the_user_wrote_with_the_winner_in_it() -> None:
-    before = live()
-    manifest = yaml.safe_load(FORMATS["yaml"](result(before)))
-    assert list(manifest) == ["apiVersion", "kind", "metadata", "spec"]
-    assert manifest["metadata"] == {
-        "name": "llm",
-        "namespace": "serving",
-        "labels": {"app": "llm", "on": "yes"},
-        "annotations": {"team": "1e3"},
+def test_a_manifest_names_its_deployment_and_holds_nothing_but_what_changes() -> None:
+    text = FORMATS["yaml"](result(live()))
+    content = yaml.safe_load(text)
+    (container,) = content["spec"]["template"]["spec"].pop("containers")
+    assert content == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "llm", "namespace": "serving"},
+        "spec": {"selector": {"matchLabels": {"app": "llm"}}, "template": {"spec": {}}},
     }
-    assert manifest["spec"]["template"]["metadata"] == {"labels": {"app": "llm"}}
-    proxy, engine = manifest["spec"]["template"]["spec"]["containers"]
-    assert proxy == before["spec"]["template"]["spec"]["containers"][0]
-    assert engine["args"][:5] == NEW
-    assert {**engine, "args": ARGS} == before["spec"]["template"]["spec"]["containers"][1]
-    assert before == live()
+    assert set(container) == {"name", "args"}
+    assert container["args"][:5] == NEW
+    assert "# Apply it with: kubectl apply --server-side --field-manager=tuner --force-conflicts -f FILE\n" in text
 
 
-def test_the_whole_deployment_is_refused_where_it_would_carry_a_secret() -> None:
-    secret = live(env=[{"name": "HF_TOKEN", "value": "hf_abcdefghijklmnop"}, {"name": "N", "value": "1"}])
-    with pytest.raises(Refused, match=r"HF_TOKEN \(container engine\)") as caught:
-        FORMATS["yaml"](result(secret))
-    assert "hf_abc" not in str(caught.value)
-    assert "hf_abc" not in FORMATS["strategic-merge"](result(secret))
+@pytest.mark.parametrize("format_", FORMATS)
+def test_no_format_carries_the_value_of_a_variable(format_: str) -> None:
+    env = [{"name": "HF_TOKEN", "value": "hf_abcdefghijklmnop"}, {"name": "CACHE", "value": "/somewhere"}]
+    text = FORMATS[format_](result(live(env=env)))
+    assert "hf_abc" not in text
+    assert "somewhere" not in text
 
 
 def test_a_patch_that_carries_a_secret_argument_says_so() -> None:
@@ -176,13 +173,12 @@ def test_a_patch_that_carries_a_secret_argument_says_so() -> None:
     assert "my-secret-key" not in "".join(line for line in warned.splitlines() if line.startswith("#"))
     assert "my-secret-key" not in FORMATS["flags"](result(live(args=["--api-key", "my-secret-key"])))
     assert "looks like a secret" not in FORMATS["strategic-merge"](result(live()))
+    assert "looks like a secret" in FORMATS["yaml"](result(live(args=["--api-key", "my-secret-key", "--port=1"])))
 
 
-def test_a_whole_deployment_needs_the_live_one_and_its_container() -> None:
-    with pytest.raises(InvalidInput, match="strategic-merge"):
-        FORMATS["yaml"](replace(result(live()), live=None))
-    with pytest.raises(InvalidInput, match="no container 'gone'"):
-        FORMATS["yaml"](replace(result(live()), container="gone"))
+def test_a_manifest_needs_a_deployment_that_was_looked_at() -> None:
+    with pytest.raises(InvalidInput, match="use -o flags"):
+        FORMATS["yaml"](replace(result(live()), selector={}))
 
 
 TEXT = st.one_of(
