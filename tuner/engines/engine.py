@@ -30,10 +30,23 @@ class FlagAdvice:
     later: bool = False  # this version takes it as written; newer ones do not
 
 
+@dataclass(frozen=True)
+class Lever:
+    """What a knob acts through alone: a figure of EngineFacts, which the knobs in `others` shape as well."""
+
+    figure: str
+    others: frozenset[str]
+
+
 class Engine(Protocol):
-    """One serving engine. Pure functions of text: an engine module makes no calls."""
+    """One serving engine. Pure functions of text: an engine module makes no calls.
+
+    `levers` has the knobs of which the engine's own report shows whether they do anything: a knob whose values leave
+    its figure as it was has no effect.
+    """
 
     name: str
+    levers: Mapping[str, Lever]
 
     def owns(self, image: str, argv: Sequence[str]) -> bool:
         """Whether a container with this image and command + args is one of this engine's servers."""

@@ -20,12 +20,13 @@ _FIELDS = ("type", "low", "high", "step", "log", "per_doubling", "choices", "def
 
 @dataclass(frozen=True)
 class Edited:
-    """Declarations after the edits; `fixed` values, and which knobs were dropped or asked for by name."""
+    """Declarations after the edits; `fixed` values, and which knobs were dropped, named, or given a range."""
 
     declarations: tuple[Declaration, ...]
     fixed: Mapping[str, Value]
     dropped: frozenset[str]
     named: frozenset[str]
+    ranged: frozenset[str]
 
 
 def edit(document: Document, edits: Mapping[str, object], where: str) -> Edited:
@@ -36,6 +37,7 @@ def edit(document: Document, edits: Mapping[str, object], where: str) -> Edited:
     known = {declaration.name: declaration for declaration in document.knobs}
     fixed: dict[str, Value] = {}
     dropped: set[str] = set()
+    ranged: set[str] = set()
     problems: list[str] = []
     for raw, given in edits.items():
         name, wanted = raw.replace("-", "_"), plain(given)
@@ -49,6 +51,7 @@ def edit(document: Document, edits: Mapping[str, object], where: str) -> Edited:
             elif isinstance(wanted, (dict, list)):
                 change = wanted if isinstance(wanted, dict) else {"choices": wanted}
                 known[name] = _ranged(known.get(name), name, change)
+                ranged.add(name)
                 _must_fit(engine, name, _ends(known[name]))
             else:
                 fixed[name] = _fixed(known.get(name), name, wanted, f", {FORMS}")
@@ -58,7 +61,7 @@ def edit(document: Document, edits: Mapping[str, object], where: str) -> Edited:
     if problems:
         raise InvalidInput(*problems)
     named = frozenset(name.replace("-", "_") for name in edits) - dropped - set(fixed)
-    return Edited(tuple(known.values()), fixed, frozenset(dropped), named)
+    return Edited(tuple(known.values()), fixed, frozenset(dropped), named, frozenset(ranged))
 
 
 def check(document: Document, values: Mapping[str, object], where: str) -> None:

@@ -98,6 +98,7 @@ class _Builder:
         self.given: dict[str, Value] = {}  # what this engine does not let one choose
         self.why: dict[str, str] = {}
         self.left_out: list[LeftOut] = []
+        self.notes: list[str] = []
         self.problems: list[str] = []
 
     def add(self, declaration: Declaration) -> None:
@@ -134,6 +135,7 @@ class _Builder:
             defaults=self.defaults,
             why=self.why,
             left_out=tuple(self.left_out),
+            notes=tuple(self.notes),
         )
 
     def _fix(self, declaration: Declaration, value: Value) -> None:
@@ -150,13 +152,21 @@ class _Builder:
             return "you dropped it"
         if declaration.asked and declaration.name not in self.edited.named:
             return f"searched only when asked for: {declaration.why}"
-        if (gate := closed(declaration.gates, self.info)) is not None:
+        if (gate := closed(declaration.gates, self.info)) is not None and not self._insists(declaration, gate):
             return declaration.otherwise or gate
         if declaration.real_text and not self.real_text:
             return "needs real text: with random prompts it measures nothing"
         if declaration.cost is CostClass.MAY_CHANGE_OUTPUT and not self.allow_output_change:
             return "may change the engine's output, which you did not allow"
         return None
+
+    def _insists(self, declaration: Declaration, gate: str) -> bool:
+        """Whether the user gave a range to a knob that has no use on a CPU, but does no harm there."""
+        others = [{key: wanted for key, wanted in one.items() if key != "cpu"} for one in declaration.gates]
+        if declaration.name not in self.edited.ranged or closed(others, self.info) is not None:
+            return False
+        self.notes.append(f"{declaration.name}: {declaration.otherwise or gate}; searched because you gave it a range")
+        return True
 
     def _condition_can_hold(self, declaration: Declaration) -> bool:
         assert declaration.condition is not None

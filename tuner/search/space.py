@@ -39,6 +39,7 @@ class Space:
     defaults: Mapping[str, Value] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()  # what to tell the user of what is searched
 
     @cached_property
     def by_name(self) -> Mapping[str, Knob]:

@@ -60,6 +60,27 @@ def test_cpu_has_its_own_ranges() -> None:
     assert space.by_name["kv_cache_dtype"].choices == ("auto", "fp8")
 
 
+def test_a_range_of_ones_own_opens_a_knob_that_has_no_use_on_a_cpu_with_a_note() -> None:
+    own = {"gpu_memory_utilization": {"low": 0.5, "high": 0.6}}
+    space = load_space("vllm", cpu_target(), own)
+    knob = space.by_name["gpu_memory_utilization"]
+    assert (knob.low, knob.high) == (0.5, 0.6)
+    (note,) = space.notes
+    assert note.startswith("gpu_memory_utilization: on a CPU the KV cache is sized by VLLM_CPU_KVCACHE_SPACE")
+    assert "because you gave it a range" in note
+    assert load_space("vllm", target(), own).notes == ()
+
+    usual = load_space("vllm", cpu_target(), {"gpu_memory_utilization": "search"})
+    assert "gpu_memory_utilization" not in names(usual)
+    assert usual.notes == ()
+
+
+def test_a_range_of_ones_own_does_not_open_what_a_version_refuses(tmp_path: Path) -> None:
+    knob = 'max_num_seqs: {type: int, low: 1, high: 8, if: {cpu: false, version: ">=0.40"}}'
+    path = write(tmp_path / "vllm.yaml", f"engine: vllm\nknobs:\n  {knob}\n")
+    assert not load_space(path, cpu_target(), {"max_num_seqs": {"low": 2, "high": 4}}).knobs
+
+
 def test_versions_gate_knobs_and_defaults() -> None:
     assert load_space("vllm", target(version="0.21.3")).defaults["gpu_memory_utilization"] == 0.90
     assert load_space("vllm", target(version="v0.22.0rc1")).defaults["gpu_memory_utilization"] == 0.92

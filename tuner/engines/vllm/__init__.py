@@ -8,7 +8,7 @@ from tuner.core.cause import Failure
 from tuner.core.flags import FlagEdit, FlagSyntax, FlagUse
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate, Value
-from tuner.engines.engine import Exit, FlagAdvice
+from tuner.engines.engine import Exit, FlagAdvice, Lever
 from tuner.engines.vllm import advice, causes, flags, identity, metrics, redact
 from tuner.engines.vllm import facts as reported
 
@@ -17,6 +17,7 @@ class _Vllm:
     """The vLLM engine, as tuner.engines.engine.Engine asks for it."""
 
     name = "vllm"
+    levers: Mapping[str, Lever] = reported.LEVERS
 
     def owns(self, image: str, argv: Sequence[str]) -> bool:
         return identity.owns(image, argv)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate, Value
+from tuner.engines.engine import Lever
 from tuner.engines.vllm import log as logs
 from tuner.engines.vllm import metrics as prometheus
 from tuner.engines.vllm.speculation import METHOD, OFF, TOKENS
 
 _GIB = 2**30
+_CACHE_LAYOUT = frozenset({"kv_cache_dtype", "block_size", "tensor_parallel_size"})
+_CACHE_SIZE = frozenset({"gpu_memory_utilization", "kv_cache_memory_bytes", "num_gpu_blocks_override"})
+#: Each of these says how large the KV cache is, and nothing else; another one, or the environment, may overrule it.
+LEVERS: Mapping[str, Lever] = {
+    name: Lever("kv_cache_tokens", _CACHE_LAYOUT | _CACHE_SIZE - {name}) for name in sorted(_CACHE_SIZE)
+}
 #: Two names of one format: e4m3 is what "fp8" stands for.
 _SAME_DTYPE = {"fp8_e4m3": "fp8", "float8_e4m3fn": "fp8", "float8_e5m2": "fp8_e5m2"}
 

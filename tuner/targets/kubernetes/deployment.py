@@ -244,7 +244,8 @@ class KubernetesTarget:
         readback.fail_unless_applied(self._engine, candidate, facts)
         self._ready = ready
         self._starts.append((candidate, facts))
-        return Running(ready.model, facts, took, endpoint=ready.base, ineffective=readback.ineffective(self._starts))
+        idle = readback.ineffective(self._engine, self._starts)
+        return Running(ready.model, facts, took, endpoint=ready.base, ineffective=idle)
 
     def _values(self, candidate: Candidate, deadline_s: float, mark: str | None = None) -> fields.Fields:
         original, name = self._seen.deployment, self._container.name

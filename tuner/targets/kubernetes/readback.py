@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
-from tuner.engines.engine import Engine
+from tuner.engines.engine import Engine, Lever
 
 
 def fail_unless_applied(engine: Engine, candidate: Candidate, facts: EngineFacts) -> None:
@@ -18,16 +18,21 @@ def fail_unless_applied(engine: Engine, candidate: Candidate, facts: EngineFacts
         raise TrialFailed(Failure(Cause.NOT_APPLIED, f"the engine runs with other settings: {told}"))
 
 
-def ineffective(starts: Sequence[tuple[Candidate, EngineFacts]]) -> tuple[str, ...]:
+def ineffective(engine: Engine, starts: Sequence[tuple[Candidate, EngineFacts]]) -> tuple[str, ...]:
     """Knobs that the engine takes and that do nothing on it, shown by its own reports.
 
-    A memory share that leaves the KV cache's size to the token as it was is overridden by something else, as a cache of
-    fixed size is on CPUs.
+    A memory share that leaves the KV cache's size to the token as it was is overridden by something else, as by the
+    fixed size of a cache on a CPU.
     """
-    knob, layout = "gpu_memory_utilization", ("kv_cache_dtype", "block_size", "tensor_parallel_size")
-    sizes: dict[tuple[object, ...], dict[object, int]] = {}
+    return tuple(knob for knob, lever in engine.levers.items() if _leaves_alone(knob, lever, starts))
+
+
+def _leaves_alone(knob: str, lever: Lever, starts: Sequence[tuple[Candidate, EngineFacts]]) -> bool:
+    """Whether starts alike in all else that shapes the figure had several values of the knob and one figure."""
+    figures: dict[tuple[object, ...], dict[object, object]] = {}
     for candidate, facts in starts:
-        if facts.kv_cache_tokens is not None and knob in candidate:
-            key = tuple(candidate.get(name) for name in layout)
-            sizes.setdefault(key, {})[candidate[knob]] = facts.kv_cache_tokens
-    return (knob,) if any(len(seen) > 1 and len(set(seen.values())) == 1 for seen in sizes.values()) else ()
+        figure = getattr(facts, lever.figure)
+        if figure is not None and knob in candidate:
+            alike = tuple(candidate.get(name) for name in sorted(lever.others))
+            figures.setdefault(alike, {})[candidate[knob]] = figure
+    return any(len(seen) > 1 and len(set(seen.values())) == 1 for seen in figures.values())
