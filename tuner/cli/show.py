@@ -14,7 +14,8 @@ from tuner.cli.output import print_facts, print_json, print_table, print_yaml
 from tuner.core.workload import Objective
 from tuner.store import StudyRecord, TrialKind, TrialRecord
 from tuner.study.confirm import Conclusion
-from tuner.study.report import baseline, changes, find_study, margins, objective_of, outcome, overview, report, value_of
+from tuner.study.report import find_study, margins, objective_of, outcome, overview, report
+from tuner.study.standing import baseline, changes, value_of
 
 
 def add_to(app: typer.Typer) -> None:

@@ -23,6 +23,8 @@ from tuner.study.gain import BLOCK, Block, Comparison, clearly_better, compare_b
 from tuner.study.loop import TrialLoop
 
 _CONCURRENCY = 64  # for the soak, where the engine does not say how many requests it runs at once
+_SOAK_S = 600.0
+_SHORT_S = 5.0  # nothing is learnt in less
 _KEPT = "confirming"  # under this name the study's result holds what was inspected so far
 
 
@@ -97,10 +99,10 @@ class Confirming:
         for position, side in enumerate(sequence):
             trial = await self._start(position, side)
             if trial is None:
-                return self._no_change("the budget ended before the confirmation did")
+                return self._unfinished(trials, sequence)
             trials.append(trial)
-            if side == "B" and not (trial.verdict and trial.verdict.feasible):
-                return self._no_change("the finalist broke its SLOs on a fresh start")
+            if side == "B" and (flaw := self._flaw(trial)) is not None:
+                return self._no_change(flaw)
             done, half = divmod(position + 1, 2)
             if not half and done in looks(pairs) and (answer := self._look(trials, sequence, done, pairs)) is not None:
                 return answer
@@ -110,7 +112,7 @@ class Confirming:
         kept = [t for t in self.loop.trials if t.position == position]
         if kept and kept[-1].verdict is not None:
             return kept[-1]
-        if self.loop.ledger.exhausted(self.loop.clock(), 0) is not None:
+        if self.loop.ledger.exhausted(self.loop.clock(), 0, full=True) is not None:
             return None
         candidate = self.finalist if side == "B" else self.loop.info.baseline
         trial = kept[-1] if kept and not kept[-1].recorded else None
@@ -122,15 +124,43 @@ class Confirming:
         )
         return trial if trial.verdict is not None else await self._start(position, side)
 
+    def _flaw(self, trial: TrialRecord) -> str | None:
+        """What a fresh start of the finalist says against it."""
+        verdict = trial.verdict
+        if verdict is None or verdict.failure is not None:
+            return f"the finalist failed on a fresh start: {trial.failure}"
+        if verdict.feasible:
+            return None
+        if verdict.certain:
+            return "the finalist broke its SLOs on a fresh start"
+        in_time = "before the study had to end" if self.loop.left_s() < _SHORT_S else "in the time allowed"
+        return f"whether the finalist meets its SLOs on a fresh start was not certain {in_time}"
+
+    def _unfinished(self, trials: Sequence[TrialRecord], sequence: str) -> Confirmation:
+        """The budget is used up: the last look found no clear gain, and what it saw is told."""
+        done = max((pairs for pairs in looks(len(sequence) // 2) if 2 * pairs <= len(trials)), default=0)
+        seen = f", after {done} of at most {len(sequence) // 2} pairs" if done else ""
+        comparison = compare_blocks(_blocks(trials[: 2 * done], sequence)) if done else None
+        return self._no_change(f"the budget ended before the confirmation did{seen}", comparison)
+
     async def _inspect(self, driver: Driver, side: str) -> None:
         """While the engine still runs: once each the output check, and the soak of the finalist."""
         if self.check_output and side not in self.inspected.outputs:
             self.inspected.outputs[side] = await driver.greedy(PROMPTS, MAX_TOKENS)
         if side == "B" and self.inspected.soak_errors is None:
-            level = await soak(driver, self.loop.aim.workload, self._full_concurrency(), self.loop.aim.seed, rounds=1)
-            self.inspected.soak_errors = dict(level.errors)
+            self.inspected.soak_errors = await self._soak(driver)
         kept = {_KEPT: encode(self.inspected)}
         await asyncio.to_thread(self.loop.store.set_result, self.loop.study_id, kept)
+
+    async def _soak(self, driver: Driver) -> dict[str, int] | None:
+        """Errors under the longest requests; None where the study's end came first."""
+        left_s = self.loop.left_s()
+        if left_s < _SHORT_S:
+            return None
+        aim, most = self.loop.aim, self._full_concurrency()
+        level = await soak(driver, aim.workload, most, aim.seed, rounds=1, max_s=min(_SOAK_S, left_s))
+        cut = level.errors and self.loop.left_s() < _SHORT_S
+        return None if cut else dict(level.errors)
 
     async def _recall(self) -> None:
         study = await asyncio.to_thread(self.loop.store.study_by_id, self.loop.study_id)
@@ -200,6 +230,8 @@ async def confirm(loop: TrialLoop) -> Confirmation:
     best, baseline = loop.incumbent, loop.baseline
     if best is None:
         return Confirmation(Conclusion.NO_CHANGE, "no configuration met the SLOs")
+    if not any(t.kind is TrialKind.SEARCH and t.verdict is not None for t in loop.trials):
+        return Confirmation(Conclusion.NO_CHANGE, "the search measured no other configuration")
     if baseline is None or best.id == baseline.id or best.candidate == baseline.candidate:
         return Confirmation(Conclusion.NO_CHANGE, "nothing the search tried was better than the current configuration")
     finalist = fewest_changes(best.candidate, baseline)

@@ -1,18 +1,19 @@
 """The trial loop: suggest, screen, apply, wait, warm up, probe, judge, record, tell.
 
 Every phase is on record before it begins, so that a run that was killed anywhere goes on where it was. Our record
-commits before the sampler is told; a resume tells again what was recorded but perhaps not told.
+commits before the sampler is told; a resume (`resuming`) tells again what was recorded but perhaps not told.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
 
-from tuner.core.cause import Failure, TrialFailed
+from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.errors import TunerError
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
@@ -27,9 +28,9 @@ from tuner.search.sampler import Sampler
 from tuner.search.screen import Screen
 from tuner.store import Phase, Store, TrialKind, TrialRecord
 from tuner.study.budget import Ledger
-from tuner.study.judge import better, judge, judge_failure
-from tuner.study.progress import Event, LevelEnded, Note, Observer, PhaseBegan, TrialBegan, TrialEnded
-from tuner.study.report import changes
+from tuner.study.judge import judge, judge_failure
+from tuner.study.progress import LevelEnded, Note, Observer, PhaseBegan, began, ended
+from tuner.study.standing import baseline, incumbent
 from tuner.targets.target import Running, Target
 
 Result = TypeVar("Result")
@@ -62,6 +63,7 @@ class Outcome:
     measurement: Measurement | None = None
     facts: EngineFacts | None = None
     screened: bool = False
+    hurried: bool = False  # the study's end gave the start less time than a start may take
     start_s: float = 0.0
     wall_s: float = 0.0
     failure: Failure | None = None
@@ -93,20 +95,50 @@ class TrialLoop:
 
     async def search(self) -> str:
         """Run trials until there is a reason to stop, and return the reason."""
-        await self.resume()
         await self.measure_baseline()
+        await self._go_on()
         if any(trial.kind is TrialKind.CONFIRM for trial in self.trials):
             # What a confirmation has begun to confirm must stay the best of the search.
             return "the search had ended before the study was stopped"
         while (reason := self.reason_to_stop()) is None:
-            suggestion = await asyncio.to_thread(self.sampler.suggest)
-            if suggestion is None:
+            trial = await self._next()
+            if trial is None:
                 return "every configuration of the search space has been tried"
-            trial = await self.begin(
-                TrialKind.SEARCH, suggestion.candidate, suggestion.reason, ticket=suggestion.ticket
-            )
             await self.carry_out(trial)
         return reason
+
+    async def measure_baseline(self) -> None:
+        """Measure what the target runs today, first of all. Raises TunerError where that can't be done."""
+        trial = baseline(self.trials)
+        if trial is not None and trial.verdict is not None:
+            return
+        if (spent := self.ledger.exhausted(self.clock(), 0, full=True)) is not None:
+            raise TunerError(f"stopped before the current configuration was measured: {spent}")
+        if trial is None or trial.recorded is not None:
+            trial = await self.begin(TrialKind.BASELINE, self.info.baseline, "found on the target")
+        trial = await self.carry_out(trial)
+        if trial.verdict is None:  # nothing can be compared
+            raise TunerError(f"stopped before the current configuration was measured: {trial.failure}")
+
+    async def _go_on(self) -> None:
+        """Carry out what a killed run began, where there is time: its start was set aside then."""
+        last = self._last
+        if last is not None and last.recorded is None and self.left_s() > 0:
+            self.observe(began(last, self.trials, f"{last.reason}, begun again"))
+            await self.carry_out(last)
+
+    async def _next(self) -> TrialRecord | None:
+        """The trial to carry out next; None when the space is exhausted.
+
+        A candidate whose last failure was not its own comes before a new one.
+        """
+        last = self._last
+        if last is not None and _is_owed(last):
+            return await self.begin(TrialKind.SEARCH, last.candidate, last.reason, ticket=last.ticket)
+        found = await asyncio.to_thread(self.sampler.suggest)
+        if found is None:
+            return None
+        return await self.begin(TrialKind.SEARCH, found.candidate, found.reason, ticket=found.ticket)
 
     async def carry_out(
         self, trial: TrialRecord, *, block: int | None = None, then: Callable[[Driver], Awaitable[None]] | None = None
@@ -117,7 +149,7 @@ class TrialLoop:
         """
         outcome = await self._screen(trial) or await self._run(trial, block, then)
         trial = await self._record(trial, outcome)
-        await self._tell(trial)
+        await self.tell(trial)
         self._watch_infrastructure(outcome)
         return trial
 
@@ -132,25 +164,27 @@ class TrialLoop:
     async def _run(
         self, trial: TrialRecord, block: int | None, then: Callable[[Driver], Awaitable[None]] | None
     ) -> Outcome:
-        began = self.target.now()
+        before = self.target.now()
         outcome = Outcome()
         try:
             await self._measure(trial, outcome, block, then)
         except TrialFailed as failed:
             outcome.failure = failed.failure
-            if not failed.failure.cause.infrastructure:
+            out_of_time = outcome.hurried and failed.failure.cause is Cause.SLOW_START
+            if not (failed.failure.cause.infrastructure or out_of_time):
                 outcome.verdict = judge_failure(failed.failure, self.aim.slos)
-        outcome.wall_s = self.target.now() - began
+        outcome.wall_s = self.target.now() - before
         outcome.start_s = outcome.start_s or outcome.wall_s
-        self._learn(trial.candidate, outcome.failure, outcome.facts)
         return outcome
 
     async def _measure(
         self, trial: TrialRecord, outcome: Outcome, block: int | None, then: Callable[[Driver], Awaitable[None]] | None
     ) -> None:
         await self._enter(trial, Phase.STARTING)
+        deadline_s = min(self.aim.rollout_deadline_s, self.left_s())
+        outcome.hurried = deadline_s < self.aim.rollout_deadline_s
         running = await self.target.apply(
-            trial.candidate, self.aim.rollout_deadline_s, lambda detail: self._say(trial, Phase.STARTING, detail)
+            trial.candidate, deadline_s, lambda detail: self._say(trial, Phase.STARTING, detail)
         )
         outcome.start_s, outcome.facts = running.start_s, running.facts
         self._note_ineffective(running.ineffective)
@@ -173,14 +207,8 @@ class TrialLoop:
                 self.ineffective.append(knob)
                 self.observe(Note(f"{knob} is applied but has no effect on this engine: it is not tuned"))
 
-    def _learn(self, candidate: Candidate, failure: Failure | None, facts: EngineFacts | None) -> None:
-        """Let the planner learn from a real start: its log where it came up, what stopped it where it did not."""
-        if failure is None or not failure.cause.infrastructure:
-            self.screen.learn(candidate, failure or facts)
-
     def _job(self, trial: TrialRecord, block: int | None) -> Job:
         rate = _rate(self.incumbent)
-        left = self.ledger.budget.until
         return Job(
             workload=self.aim.workload,
             objective=self.aim.objective,
@@ -193,15 +221,12 @@ class TrialLoop:
             start_rate=rate,
             full=trial.kind is not TrialKind.SEARCH,
             restart_cv=self.aim.restart_cv,
-            limits=replace(
-                self.aim.limits, left_s=None if left is None else lambda: (left - self.clock()).total_seconds()
-            ),
+            limits=replace(self.aim.limits, left_s=self.left_s if self.ledger.budget.until else None),
             on_level=lambda level: self._keep_level(trial, level),
             on_warm=lambda: self._enter(trial, Phase.PROBING),
         )
 
     async def _record(self, trial: TrialRecord, outcome: Outcome) -> TrialRecord:
-        gpu_s = outcome.wall_s * max(1, self.info.gpu_count)
         trial = await asyncio.to_thread(
             self.store.record,
             trial.id,
@@ -212,26 +237,28 @@ class TrialLoop:
             screened=outcome.screened,
             start_s=outcome.start_s,
             probe_s=outcome.measurement.probe_s if outcome.measurement else 0.0,
-            gpu_s=gpu_s,
+            gpu_s=outcome.wall_s * self.gpus,
             now=self.clock(),
         )
         self.trials = [one for one in self.trials if one.id != trial.id] + [trial]
-        self._charge(trial)
-        self._announce(trial)
+        self.ledger.charge_trial(trial, self.gpus)
+        if not trial.screened:
+            self.learn(trial)
+        self.observe(ended(trial, self.trials, self.ledger))
         return trial
 
-    def _charge(self, trial: TrialRecord) -> None:
-        if not trial.screened:
-            self.ledger.charge(trial.gpu_s, trial.gpu_s / max(1, self.info.gpu_count))
+    def learn(self, trial: TrialRecord) -> None:
+        """Let the planner learn from a real start: its log where it came up, what stopped it where it did not."""
+        if trial.verdict is not None:
+            self.screen.learn(trial.candidate, trial.failure or trial.facts)
 
-    async def _tell(self, trial: TrialRecord) -> None:
+    async def tell(self, trial: TrialRecord) -> None:
         """Teach the sampler from our record. Predictions and infrastructure teach nothing."""
         ticket = await self._adopt(trial) if trial.kind is TrialKind.BASELINE else trial.ticket
-        if ticket is not None:
-            if trial.verdict is None:
-                await asyncio.to_thread(self.sampler.skip, ticket)
-            else:
-                await asyncio.to_thread(self.sampler.tell, ticket, trial.verdict)
+        if ticket is not None and trial.verdict is not None:
+            await asyncio.to_thread(self.sampler.tell, ticket, trial.verdict)
+        elif ticket is not None and not _is_owed(trial):
+            await asyncio.to_thread(self.sampler.skip, ticket)
         await asyncio.to_thread(self.store.mark_told, trial.id, self.clock())
 
     async def _adopt(self, baseline: TrialRecord) -> int | None:
@@ -241,32 +268,7 @@ class TrialLoop:
         settings = (baseline.facts and baseline.facts.settings) or {}
         return await asyncio.to_thread(self.sampler.adopt, self.space.complete(baseline.candidate, settings))
 
-    # --- beginning, going on, stopping ------------------------------------------------------------------------------
-
-    async def resume(self) -> None:
-        """Take up what a killed run left: learn its records again, tell what was not told, end what was begun."""
-        self.trials = await asyncio.to_thread(self.store.trials, self.study_id)
-        for trial in self.trials:
-            if trial.recorded and not trial.screened:
-                self._charge(trial)
-                self._learn(trial.candidate, trial.failure, trial.facts)
-        tickets = [trial.ticket for trial in self.trials if trial.ticket is not None]
-        await asyncio.to_thread(self.sampler.close_stale, tickets)
-        for trial in self.trials:
-            if trial.recorded and not trial.told:
-                await self._tell(trial)
-        for trial in self.trials:
-            if not trial.recorded and trial.kind is TrialKind.SEARCH:
-                self._begun(trial, f"{trial.reason}, begun again")
-                await self.carry_out(trial)
-
-    async def measure_baseline(self) -> None:
-        """Measure what the target runs today, first of all."""
-        trial = next((one for one in self.trials if one.kind is TrialKind.BASELINE), None)
-        if trial is None:
-            trial = await self.begin(TrialKind.BASELINE, self.info.baseline, "found on the target")
-        if not trial.recorded:
-            await self.carry_out(trial)
+    # --- beginning and stopping -------------------------------------------------------------------------------------
 
     async def begin(
         self,
@@ -289,7 +291,7 @@ class TrialLoop:
             now=self.clock(),
         )
         self.trials.append(trial)
-        self._begun(trial, reason)
+        self.observe(began(trial, self.trials, reason))
         return trial
 
     def reason_to_stop(self) -> str | None:
@@ -306,18 +308,27 @@ class TrialLoop:
     @property
     def baseline(self) -> TrialRecord | None:
         """The baseline's trial, once recorded."""
-        return next((one for one in self.trials if one.kind is TrialKind.BASELINE and one.recorded), None)
+        return baseline([trial for trial in self.trials if trial.recorded])
 
     @property
     def incumbent(self) -> TrialRecord | None:
-        """The best feasible trial of the search so far, the baseline included; never a failed or infeasible one."""
-        best: TrialRecord | None = None
-        for trial in self.trials:
-            if trial.kind is TrialKind.CONFIRM or not trial.recorded or trial.verdict is None:
-                continue
-            if trial.verdict.feasible and better(trial.verdict, best.verdict if best else None):
-                best = trial
-        return best
+        """The best feasible trial of the search so far, the baseline included."""
+        return incumbent(self.trials)
+
+    @property
+    def _last(self) -> TrialRecord | None:
+        """The newest trial of the search."""
+        return next((one for one in reversed(self.trials) if one.kind is TrialKind.SEARCH), None)
+
+    @property
+    def gpus(self) -> int:
+        """By how many devices time is counted; a CPU counts as one."""
+        return max(1, self.info.gpu_count)
+
+    def left_s(self) -> float:
+        """Seconds until everything must be put back; infinity where no end is set."""
+        left = self.ledger.left_s(self.clock())
+        return math.inf if left is None else left
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -335,27 +346,6 @@ class TrialLoop:
             self._blind = True
             self.observe(Note("the engine shows no count of its requests on /metrics: foreign traffic goes unnoticed"))
 
-    def _begun(self, trial: TrialRecord, reason: str) -> None:
-        changed = changes(trial, self.baseline)
-        self.observe(TrialBegan(trial.number, trial.kind, trial.candidate, changed, reason))
-
-    def _announce(self, trial: TrialRecord) -> None:
-        left = self.ledger.budget.gpu_minutes
-        event: Event = TrialEnded(
-            number=trial.number,
-            kind=trial.kind,
-            candidate=trial.candidate,
-            changed=changes(trial, self.baseline),
-            verdict=trial.verdict,
-            failure=trial.failure,
-            screened=trial.screened,
-            incumbent=_value(self.incumbent),
-            baseline=_value(self.baseline),
-            starts_left=self.ledger.budget.starts - self.ledger.starts,
-            gpu_minutes_left=None if left is None else left - self.ledger.gpu_s / 60,
-        )
-        self.observe(event)
-
     def _watch_infrastructure(self, outcome: Outcome) -> None:
         failure = outcome.failure
         if failure is None or not failure.cause.infrastructure:
@@ -363,17 +353,17 @@ class TrialLoop:
             return
         self._infrastructure_failures += 1
         self.observe(Note("that does not count against the candidate"))
-        if self._infrastructure_failures >= _INFRASTRUCTURE_FAILURES or self.baseline_is_missing:
-            raise TunerError(f"stopped: {failure.cause}: {failure.message}")
-
-    @property
-    def baseline_is_missing(self) -> bool:
-        """Whether the baseline could not be measured for reasons that are not its own: nothing can be compared then."""
-        return self.baseline is None or self.baseline.verdict is None
+        if self._infrastructure_failures >= _INFRASTRUCTURE_FAILURES:
+            raise TunerError(f"stopped: {failure}")
 
 
-def _value(trial: TrialRecord | None) -> float | None:
-    return trial.verdict.value if trial and trial.verdict and trial.verdict.feasible else None
+def _is_owed(trial: TrialRecord) -> bool:
+    """Whether a trial of the search should be run again: it failed of what was not its own, and what may pass.
+
+    Where the probe failed, the same engine would be as fast for it again.
+    """
+    untaught = trial.recorded is not None and trial.verdict is None and not trial.screened
+    return untaught and trial.failure is not None and trial.failure.cause is not Cause.PROBE_ERROR
 
 
 def _rate(trial: TrialRecord | None) -> float | None:

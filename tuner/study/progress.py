@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tuner.core.cause import Failure
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Level, Verdict
+from tuner.store import TrialRecord
+from tuner.study.budget import Ledger
+from tuner.study.standing import baseline, changes, incumbent, value_of
 
 
 @dataclass(frozen=True)
@@ -64,3 +67,27 @@ class TrialEnded:
 
 Event = Note | TrialBegan | PhaseBegan | LevelEnded | TrialEnded
 Observer = Callable[[Event], None]
+
+
+def began(trial: TrialRecord, trials: Sequence[TrialRecord], reason: str) -> TrialBegan:
+    """The event that a trial begins."""
+    changed = changes(trial, baseline(trials))
+    return TrialBegan(trial.number, trial.kind, trial.candidate, changed, reason)
+
+
+def ended(trial: TrialRecord, trials: Sequence[TrialRecord], ledger: Ledger) -> TrialEnded:
+    """The event that a trial is on record."""
+    limit = ledger.budget.gpu_minutes
+    return TrialEnded(
+        number=trial.number,
+        kind=trial.kind,
+        candidate=trial.candidate,
+        changed=changes(trial, baseline(trials)),
+        verdict=trial.verdict,
+        failure=trial.failure,
+        screened=trial.screened,
+        incumbent=value_of(incumbent(trials)),
+        baseline=value_of(baseline(trials)),
+        starts_left=max(0, ledger.budget.starts - ledger.starts - ledger.killed),
+        gpu_minutes_left=None if limit is None else limit - ledger.gpu_s / 60,
+    )

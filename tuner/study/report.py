@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.core.errors import InvalidInput
-from tuner.core.knob import Candidate
 from tuner.core.measurement import Level, Verdict
 from tuner.core.workload import Objective
-from tuner.store import Store, StudyRecord, TrialKind, TrialRecord
+from tuner.store import Store, StudyRecord, TrialRecord
 from tuner.store.codec import encode
+from tuner.study.budget import killed_starts
 from tuner.study.spec import ObjectiveSpec
+from tuner.study.standing import baseline, value_of
 
 
 def find_study(store: Store, name: str | None) -> StudyRecord:
@@ -37,6 +38,8 @@ def objective_of(study: StudyRecord) -> Objective:
 def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """One study on one line: where it stands, what it found, what it took."""
     real = [trial for trial in trials if trial.recorded and not trial.screened]
+    killed = [wall_s for trial in trials for wall_s in killed_starts(trial)]
+    killed_gpu_s = sum(killed) * max(1, study.info.get("gpu_count") or 0)
     result: Mapping[str, Any] = study.result or {}
     return {
         "name": study.name,
@@ -47,10 +50,10 @@ def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any
         "summary": result.get("summary"),
         "gain": result.get("gain"),
         "interval": result.get("interval"),
-        "starts": len(real),
+        "starts": len(real) + len(killed),
         "failed_starts": sum(trial.failure is not None for trial in real),
         "screened": sum(trial.screened for trial in trials),
-        "gpu_minutes": round(sum(trial.gpu_s for trial in real) / 60, 2),
+        "gpu_minutes": round((sum(trial.gpu_s for trial in real) + killed_gpu_s) / 60, 2),
         "created": study.created.isoformat(timespec="seconds"),
         "updated": study.updated.isoformat(timespec="seconds"),
     }
@@ -91,14 +94,6 @@ def trial_row(trial: TrialRecord, baseline_value: float | None) -> dict[str, Any
     }
 
 
-def changes(trial: TrialRecord, first: TrialRecord | None) -> Candidate:
-    """The knobs that a trial set to something else than the baseline ran with, as far as its engine reported it."""
-    if first is None or trial.id == first.id:
-        return trial.candidate
-    before: dict[str, Any] = {**((first.facts and first.facts.settings) or {}), **first.candidate}
-    return Candidate.of({k: v for k, v in trial.candidate.items() if k not in before or before[k] != v})
-
-
 def outcome(trial: TrialRecord) -> str:
     """One word for how a trial ended."""
     if not trial.recorded:
@@ -117,16 +112,6 @@ def margins(verdict: Verdict | None) -> dict[str, float]:
     if verdict is None or verdict.failure is not None:
         return {}
     return {slo: -violation for slo, violation in verdict.violations.items()}
-
-
-def baseline(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The trial of the configuration that was found on the target."""
-    return next((trial for trial in trials if trial.kind is TrialKind.BASELINE), None)
-
-
-def value_of(trial: TrialRecord | None) -> float | None:
-    """A trial's objective value where it was feasible."""
-    return trial.verdict.value if trial and trial.verdict and trial.verdict.feasible else None
 
 
 def _levels(trial: TrialRecord) -> Sequence[Level]:

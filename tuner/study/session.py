@@ -24,6 +24,7 @@ from tuner.study.lengths import refuse_too_long
 from tuner.study.loop import Aim, TrialLoop
 from tuner.study.place import Place, informed
 from tuner.study.progress import Note, Observer
+from tuner.study.resuming import resume
 from tuner.study.searching import Searching, searching
 from tuner.study.signals import interruptible, undisturbed
 from tuner.study.spec import StudySpec
@@ -250,6 +251,7 @@ class Session:
             clock=self._clock(preview.info),
         )
         await self._state(study, StudyState.SEARCHING, "")
+        await resume(loop)
         reason = await loop.search()
         observe(Note(f"the search ends: {reason}"))
         await self._state(study, StudyState.CONFIRMING, reason)

@@ -20,13 +20,14 @@ from tuner.study.spec import StudySpec, load_spec
 from tuner.targets.simulated import SimulatedTarget
 from tuner.targets.target import Progress, Running
 
-# A closed loop of short requests: the quickest study there is.
+# A closed loop of short requests: the quickest study, and one that FEW slots serve badly, so that it has a winner.
+FEW = Candidate.of(max_num_seqs=16)
 OPTIONS: dict[str, Any] = {
     "simulated": "h100/llama-3.1-8b",
     "objective": "throughput",
-    "concurrency": 8,
-    "prompt_tokens": 64,
-    "output_tokens": 16,
+    "concurrency": 64,
+    "prompt_tokens": 256,
+    "output_tokens": 32,
     "starts": 7,
     "pairs": 2,
 }
@@ -57,10 +58,11 @@ class Target(SimulatedTarget):
     """A simulated target to which things happen before a start; it counts what is asked of it."""
 
     def __init__(self, before: Before = nothing, uid: str = "", image: str = "") -> None:
-        super().__init__(MODELS["Llama-3.1-8B"], GPUS["H100"])
+        super().__init__(MODELS["Llama-3.1-8B"], GPUS["H100"], baseline=FEW)
         self.before, self.uid, self.image = before, uid, image
         self.deadlines: list[float] = []
         self.restored = self.released = 0
+        self.slow_s = 0.0  # how much longer a start takes
         self.taken = asyncio.Event()  # set: somebody else has the right to it
 
     async def inspect(self) -> TargetInfo:
@@ -74,6 +76,8 @@ class Target(SimulatedTarget):
     async def apply(self, candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
         self.deadlines.append(deadline_s)
         await self.before(len(self.deadlines))
+        if self.slow_s:
+            self._pass(self.slow_s, deadline_s)
         return await super().apply(candidate, deadline_s, progress)
 
     async def restore(self) -> None:
@@ -83,10 +87,6 @@ class Target(SimulatedTarget):
     async def release(self) -> None:
         self.released += 1
         await super().release()
-
-    def pass_time(self, seconds: float) -> None:
-        """Let the target's clock go on."""
-        self._now += seconds
 
 
 @dataclass

@@ -1,0 +1,39 @@
+"""What a study's trials say so far: the baseline, the best, and what is different about a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tuner.core.knob import Candidate
+from tuner.store import TrialKind, TrialRecord
+from tuner.study.judge import better
+
+
+def baseline(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The newest trial of the configuration that was found on the target: one that told nothing is run again."""
+    return next((trial for trial in reversed(trials) if trial.kind is TrialKind.BASELINE), None)
+
+
+def incumbent(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The best feasible trial of the search, the baseline included; never a failed or infeasible one."""
+    best: TrialRecord | None = None
+    for trial in trials:
+        if trial.kind is TrialKind.CONFIRM or trial.recorded is None or trial.verdict is None:
+            continue
+        if trial.verdict.feasible and better(trial.verdict, best.verdict if best else None):
+            best = trial
+    return best
+
+
+def value_of(trial: TrialRecord | None) -> float | None:
+    """A trial's objective value where it was feasible."""
+    return trial.verdict.value if trial and trial.verdict and trial.verdict.feasible else None
+
+
+def changes(trial: TrialRecord, first: TrialRecord | None) -> Candidate:
+    """The knobs that a trial set to something else than the baseline ran with, as far as its engine reported it."""
+    if first is None or trial.kind is TrialKind.BASELINE:
+        return trial.candidate
+    before: dict[str, Any] = {**((first.facts and first.facts.settings) or {}), **first.candidate}
+    return Candidate.of({k: v for k, v in trial.candidate.items() if k not in before or before[k] != v})
