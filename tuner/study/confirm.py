@@ -225,13 +225,16 @@ class Confirming:
         return Confirmation(conclusion, reason, self.finalist, comparison, self._agreement())
 
 
-async def confirm(loop: TrialLoop) -> Confirmation:
-    """Confirm the loop's incumbent against its baseline; "no change" where the search found nothing better."""
+async def confirm(loop: TrialLoop, search_ended: str) -> Confirmation:
+    """Confirm the loop's incumbent against its baseline; "no change" where the search found nothing better.
+
+    `search_ended` is why the search has.
+    """
     best, baseline = loop.incumbent, loop.baseline
     if best is None:
         return Confirmation(Conclusion.NO_CHANGE, "no configuration met the SLOs")
     if not any(t.kind is TrialKind.SEARCH and t.verdict is not None for t in loop.trials):
-        return Confirmation(Conclusion.NO_CHANGE, "the search measured no other configuration")
+        return Confirmation(Conclusion.NO_CHANGE, f"the search measured no other configuration: {search_ended}")
     if baseline is None or best.id == baseline.id or best.candidate == baseline.candidate:
         return Confirmation(Conclusion.NO_CHANGE, "nothing the search tried was better than the current configuration")
     finalist = fewest_changes(best.candidate, baseline)

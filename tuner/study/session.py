@@ -255,7 +255,7 @@ class Session:
         reason = await loop.search()
         observe(Note(f"the search ends: {reason}"))
         await self._state(study, StudyState.CONFIRMING, reason)
-        confirmation = await confirm(loop)
+        confirmation = await confirm(loop, reason)
         await asyncio.to_thread(search.keep)
         result = {**confirmation.to_dict(), "stopped_because": reason, "ineffective": loop.ineffective}
         return confirmation, reason, result

@@ -27,6 +27,31 @@ def test_gpu_minutes_are_judged_by_what_starts_took_so_far():
     assert "GPU-minutes" in (ledger.exhausted(NOW, 0) or "")
 
 
+def test_the_confirmation_is_set_aside_at_the_price_of_full_starts():
+    ledger = Ledger(Budget(starts=100, gpu_minutes=30, until=None, pairs=2))
+    ledger.charge(gpu_s=300, wall_s=300, full=True)
+    for _ in range(3):
+        assert ledger.exhausted(NOW, 4) is None
+        ledger.charge(gpu_s=60, wall_s=60)
+    # 8 minutes are used: 1 more and 4 x 5 fit into 30, and 4 x 1 more.
+    for _ in range(2):
+        assert ledger.exhausted(NOW, 4) is None
+        ledger.charge(gpu_s=60, wall_s=60)
+    assert "would not fit beside the confirmation" in (ledger.exhausted(NOW, 4) or "")
+    for _ in range(4):
+        assert ledger.exhausted(NOW, 0, full=True) is None
+        ledger.charge(gpu_s=300, wall_s=300, full=True)
+    assert ledger.gpu_s <= 30 * 60
+
+
+def test_time_to_start_the_old_engine_is_kept():
+    ledger = Ledger(Budget(starts=100, gpu_minutes=None, until=NOW + timedelta(minutes=10), pairs=2))
+    assert ledger.left_s(NOW) == 300  # half, while nobody knows how long a start takes
+    ledger.restore_s = 60
+    assert ledger.left_s(NOW) == 540
+    assert ledger.exhausted(NOW + timedelta(minutes=9), 0) is not None
+
+
 def test_nothing_begins_that_could_not_end_and_be_restored_in_time():
     ledger = Ledger(Budget(starts=100, gpu_minutes=None, until=NOW + timedelta(minutes=10), pairs=0))
     assert ledger.exhausted(NOW, 0) is None

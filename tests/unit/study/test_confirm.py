@@ -9,6 +9,7 @@ import pytest
 
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
+from tuner.core.request import Driver
 from tuner.core.slo import parse_slo
 from tuner.core.workload import Lengths, Objective, ObjectiveKind, Workload
 from tuner.probe import Limits
@@ -155,13 +156,56 @@ async def test_blocks_have_arrivals_of_their_own_and_both_sides_meet_them(loop: 
     assert len(patterns) == 3
 
 
-async def test_without_anything_better_nothing_is_started(loop: TrialLoop) -> None:
+async def test_a_search_that_could_measure_nothing_is_not_said_to_have_found_nothing(loop: TrialLoop) -> None:
     await loop.measure_baseline()
 
-    found = await confirm(loop)
+    found = await confirm(loop, "no time was left")
 
     assert found.conclusion is Conclusion.NO_CHANGE
+    assert found.reason == "the search measured no other configuration: no time was left"
     assert not starts(loop)
+
+
+async def test_without_anything_better_nothing_is_started(loop: TrialLoop) -> None:
+    await loop.measure_baseline()
+    await loop.carry_out(await loop.begin(TrialKind.SEARCH, Candidate.of(max_num_seqs=2), "", ticket=None))
+
+    found = await confirm(loop, "")
+
+    assert found.reason == "nothing the search tried was better than the current configuration"
+    assert not starts(loop)
+
+
+async def test_a_finalist_that_fails_to_start_is_not_said_to_break_its_promises(loop: TrialLoop) -> None:
+    found = await confirmed(loop, MANY.with_(gpu_memory_utilization=0.2))
+
+    assert "the finalist failed on a fresh start: " in found.reason
+
+
+async def test_what_the_last_whole_look_saw_is_told_where_the_budget_ends(tmp_path: Path) -> None:
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        loop = await loop_with(store, FEW)
+        loop.ledger.budget = Budget(1 + 6, None, None, 4)
+        found = await confirmed(loop, FEW.with_(max_num_seqs=19))  # too small a gain to be clear after two pairs
+
+    assert found.reason == "the budget ended before the confirmation did, after 2 of at most 4 pairs"
+    assert found.comparison is not None
+    assert len(found.comparison.finalist_values) == 2
+
+
+async def test_a_soak_is_not_begun_where_the_study_must_end(loop: TrialLoop) -> None:
+    class Ending(Confirming):
+        """One whose time is over once the finalist is measured."""
+
+        async def _soak(self, driver: Driver) -> dict[str, int] | None:
+            self.loop.ledger.budget = replace(self.loop.ledger.budget, until=self.loop.clock())
+            return await super()._soak(driver)
+
+    await loop.measure_baseline()
+    found = await Ending(loop, MANY, check_output=False).run()
+
+    assert not found.exportable
+    assert "failed the soak" not in found.reason
 
 
 def test_only_what_differs_from_what_the_engine_does_anyway_is_named() -> None:
