@@ -12,6 +12,7 @@ import copy
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Node:
         self.backoff_s = 0.3
         #: False: the Deployment controller stands still.
         self.rolls = True
+        #: Why the API server takes no pod (a quota, a policy); empty: it does.
+        self.refusal = ""
 
     def start(self) -> None:
         """Begin to act."""
@@ -174,6 +177,10 @@ class Node:
 
     def _make_pod(self, replicaset: Object) -> None:
         metadata, template = replicaset["metadata"], replicaset["spec"]["template"]
+        failure = {"type": "ReplicaFailure", "status": "True", "message": self.refusal}
+        replicaset["status"]["conditions"] = [failure] if self.refusal else []
+        if self.refusal:
+            return
         body = {
             "metadata": {
                 "generateName": metadata["name"] + "-",
@@ -253,7 +260,9 @@ class Node:
         scratch = running.log.with_suffix(".scratch")
         scratch.mkdir(exist_ok=True)
         environment = {"PATH": os.environ["PATH"], "SCRATCH": str(scratch)}
-        argv = [*(container.get("command") or []), *(container.get("args") or [])]
+        given = {one["name"]: one.get("value", "") for one in container.get("env") or []}
+        items = [*(container.get("command") or []), *(container.get("args") or [])]
+        argv = [re.sub(r"\$\((\w+)\)", lambda name: given.get(name[1], name[0]), item) for item in items]
         if shutil.which(argv[0]) is None:
             message = f"exec: {argv[0]!r}: no such file or directory"
             running.state = {"terminated": {"exitCode": 128, "reason": "StartError", "message": message}}

@@ -10,9 +10,11 @@ import httpx
 import pytest
 
 from tests.integration.targets.conftest import Bench, candidate, failure, start
-from tests.support.engines import engine
+from tests.support.engines import engine, free_port
 from tuner.core.cause import Cause, Failure
+from tuner.core.errors import Refused
 from tuner.core.knob import Candidate
+from tuner.targets.kubernetes import rollout
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 
 
@@ -137,6 +139,57 @@ async def test_a_pod_that_never_becomes_ready_is_told_from_an_engine_that_never_
     told = await failure(target, candidate(2009), deadline_s=1.5)
     assert told.cause is Cause.SLOW_START
     assert "readinessProbe" in told.message
+
+
+async def test_a_ready_pod_that_refuses_our_connections_is_no_fault_of_the_candidate(
+    bench: Bench, make_target: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "_NO_ROUTE_GRACE_S", 0.5)
+    target = await make_target(bench.name, endpoint=f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(Refused, match=r"no route from here to http://127.*--endpoint"):
+        await start(target, candidate(), 30)
+    await target.restore()
+
+
+async def test_a_pod_without_a_readiness_probe_may_be_loading(
+    server: Any, make_target: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rollout, "_NO_ROUTE_GRACE_S", 0.3)
+    bench = Bench(server)
+    body = engine()
+    del body["spec"]["template"]["spec"]["containers"][0]["readinessProbe"]
+    bench.deploy(body)
+    await bench.ready()
+    told = await failure(await make_target(), candidate(2004), 1.5)
+    assert told.cause is Cause.SLOW_START
+
+
+async def test_pods_that_the_api_server_refuses_are_told_and_not_blamed_on_the_next_trial(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    bench.server.node.refusal = "pods is forbidden: exceeded quota: gpus"
+    told = await failure(target, candidate())
+    assert (told.cause, told.message) == (
+        Cause.UNSCHEDULABLE,
+        "the pod was refused: pods is forbidden: exceeded quota: gpus",
+    )
+    bench.server.node.refusal = ""
+    stale = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+    bench.deployment["status"]["conditions"] = [stale]
+    await start(target, candidate(1024))
+
+
+async def test_a_container_that_was_started_again_before_its_log_was_read_is_told_by_its_last_run(
+    target: KubernetesTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = target._client.log
+
+    async def late(*of: str, previous: bool = False, **options: Any) -> str:
+        return await read(*of, previous=True, **options) if previous else "INFO vLLM API server version 0.32.0"
+
+    monkeypatch.setattr(target._client, "log", late)
+    told = await failure(target, candidate(2001))
+    assert told.cause is Cause.BAD_FLAG
 
 
 async def test_a_missing_image_is_not_the_candidates_fault(bench: Bench, target: KubernetesTarget) -> None:

@@ -14,22 +14,23 @@ from tuner.engines.engine import Engine, Exit
 from tuner.targets.kubernetes import replicas
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.external import fail_if_changed
-from tuner.targets.kubernetes.fields import Object
+from tuner.targets.kubernetes.fields import Object, container_of
 from tuner.targets.kubernetes.pods import Ended, PodState, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
-from tuner.targets.kubernetes.serving import Serving
+from tuner.targets.kubernetes.serving import Health, Serving
 from tuner.targets.target import Progress
 
 _POLL_S = 0.5
 # The scheduler may see a pod before the one that it replaces has given its GPU back, and tries again after 1 and 3 s.
 _UNSCHEDULABLE_GRACE_S = 4.0
-# A connection that no packet answers is given this long after the pod became ready.
+# An engine that can't be connected to is given this long after its pod became ready.
 _NO_ROUTE_GRACE_S = 15.0
 # A log that stands still this long after naming a fatal error belongs to an engine that is dead inside its container.
 _SILENCE_S = 3.0
 _LOG_LINES = 1000
 # vLLM finds memory still taken by the engine before it: worth another start before the candidate is blamed.
 _NOT_YET_FREE = re.compile(r"Free memory on device .{0,80} on startup is less than desired")
+_NAMELESS = frozenset({Cause.CRASH_AT_START, Cause.UNKNOWN})
 _FATAL = frozenset({Cause.BAD_FLAG, Cause.KV_CACHE_TOO_SMALL, Cause.GPU_OOM_AT_START})
 
 
@@ -69,6 +70,8 @@ class Rollout:
         self._serving: Serving | None = None
         self._log = ""
         self._problem = ""
+        self._connected = False
+        self._probed = bool(container_of(start.deployment, start.container).get("readinessProbe"))
         self._forgiven = 0
 
     async def wait(self) -> Ready:
@@ -88,10 +91,11 @@ class Rollout:
         deployment = await self._client.find(DEPLOYMENTS, self._namespace, self._name)
         fail_if_changed(self._start.deployment, deployment)
         assert deployment is not None
-        self._fail_if_refused(deployment)
-        pod = await self._pod(deployment)
+        replicaset = await self._replicaset(deployment)
+        pod = await self._pod(replicaset) if replicaset is not None else None
         if pod is None:
             self._say("waiting for the old pod to end")
+            self._fail_if_refused(replicaset)
             self._fail_if_absent(deployment)
             return None
         self._since.setdefault("pod", time.monotonic())
@@ -103,17 +107,21 @@ class Rollout:
             await self._fail_if_late(pod)
         return ready
 
-    async def _pod(self, deployment: Object) -> PodState | None:
-        for replicaset in await replicas.replicasets(self._client, deployment):
-            if replicas.is_current(replicaset, self._start.deployment):
-                found = [read_pod(p, self._start.container) for p in await replicas.pods(self._client, replicaset)]
-                found = [pod for pod in found if not pod.deleting]
-                return found[0] if found else None
-        return None
+    async def _replicaset(self, deployment: Object) -> Object | None:
+        found = await replicas.replicasets(self._client, deployment)
+        return next((one for one in found if replicas.is_current(one, self._start.deployment)), None)
 
-    def _fail_if_refused(self, deployment: Object) -> None:
-        """Pods that the API server does not accept: quotas, policies, webhooks."""
-        for condition in deployment.get("status", {}).get("conditions") or []:
+    async def _pod(self, replicaset: Object) -> PodState | None:
+        found = [read_pod(pod, self._start.container) for pod in await replicas.pods(self._client, replicaset)]
+        return next((pod for pod in found if not pod.deleting), None)
+
+    def _fail_if_refused(self, replicaset: Object | None) -> None:
+        """Pods that the API server does not accept: quotas, policies, webhooks.
+
+        The Deployment has this condition too, for a while also of the ReplicaSet before.
+        """
+        status = replicaset.get("status") or {} if replicaset is not None else {}
+        for condition in status.get("conditions") or []:
             if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
                 message = condition.get("message", "")
                 cause = Cause.UNSCHEDULABLE if "exceeded quota" in message else Cause.IMAGE_OR_CONFIG
@@ -137,7 +145,7 @@ class Rollout:
             await self._crashed(pod, pod.crash)
 
     async def _crashed(self, pod: PodState, run: Ended) -> None:
-        log = await self._read_log(pod, previous=pod.log_is_previous) or run.message
+        log = await self._last_words(pod) or run.message
         if not self._forgiven and _NOT_YET_FREE.search(log):
             # The kubelet starts it again by itself, after its own back-off.
             self._forgiven = pod.ends
@@ -145,6 +153,16 @@ class Rollout:
             self._say("GPU memory was not free yet; started again")
             return
         raise TrialFailed(blame(self._start.engine, log, run, under_load=False))
+
+    async def _last_words(self, pod: PodState) -> str:
+        """The log of the run that ended, also where the container has been started again since we looked."""
+        log = await self._read_log(pod, previous=pod.log_is_previous)
+        if pod.log_is_previous or pod.ends > 1 or self._engine_names(log):
+            return log
+        return await self._read_log(pod, previous=True) or log
+
+    def _engine_names(self, log: str) -> bool:
+        return self._start.engine.diagnose(log, Exit(1), under_load=False).cause not in _NAMELESS
 
     async def _serves(self, pod: PodState) -> Ready | None:
         """Ready where the pod is and the engine answers, to its last consequence."""
@@ -156,14 +174,10 @@ class Rollout:
         health = await self._serving.health()
         if not health.ok:
             self._problem = f"/health: {health.problem}"
-            if not (health.unroutable and pod.ready):
-                self._since.pop("no route", None)
-            elif self._for("no route") > _NO_ROUTE_GRACE_S:
-                raise Refused(
-                    f"the pod is ready, but there is no route from here to {base}: run the tuner inside the cluster, "
-                    "or give a URL that leads to the engine with --endpoint"
-                )
+            self._connected = self._connected or health.connected
+            self._fail_if_out_of_reach(pod, health)
             return None
+        self._connected = True
         if not pod.ready:
             self._problem = "the engine answers, but its readinessProbe does not succeed"
             return None
@@ -174,6 +188,17 @@ class Rollout:
             return None
         self._problem = await self._serving.complete(model) or ""
         return None if self._problem else Ready(pod, base, model)
+
+    def _fail_if_out_of_reach(self, pod: PodState, health: Health) -> None:
+        """The kubelet reaches an engine that we do not. Without a readinessProbe a pod is ready while it loads."""
+        refused = self._probed and not self._connected
+        if not (pod.ready and (health.unroutable or refused)):
+            self._since.pop("no route", None)
+        elif self._for("no route") > _NO_ROUTE_GRACE_S:
+            raise Refused(
+                f"the pod is ready, but there is no route from here to {self._start.base(pod.ip)} ({health.problem}): "
+                "run the tuner inside the cluster, or give a URL that leads to the engine with --endpoint"
+            )
 
     async def _fail_if_dead_inside(self, pod: PodState) -> None:
         """A wrapper can outlive its engine: then the pod looks fine, and only the log says what happened."""

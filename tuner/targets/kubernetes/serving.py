@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import json
 from dataclasses import dataclass
 
 import httpx
@@ -14,10 +16,11 @@ _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
 
 @dataclass(frozen=True)
 class Health:
-    """One look at /health. `unroutable` means that no packet came back, as opposed to a refused connection."""
+    """One look at /health. `connected`: there was a connection at all; `unroutable`: no packet came back, either."""
 
     ok: bool
     problem: str = ""
+    connected: bool = True
     unroutable: bool = False
 
 
@@ -39,9 +42,11 @@ class Serving:
         try:
             answer = await self._http.get("/health")
         except httpx.ConnectTimeout:
-            return Health(False, "no connection (timeout)", unroutable=True)
+            return Health(False, "no connection (timeout)", connected=False, unroutable=True)
+        except httpx.ConnectError as error:
+            return Health(False, _words(error), connected=False, unroutable=_unroutable(error))
         except httpx.HTTPError as error:
-            return Health(False, f"{type(error).__name__}: {error}".rstrip(": "), unroutable=_unroutable(error))
+            return Health(False, _words(error))
         return Health(answer.status_code == 200, "" if answer.status_code == 200 else f"HTTP {answer.status_code}")
 
     async def model(self) -> str | None:
@@ -53,8 +58,15 @@ class Serving:
         _check_key(answer, self.base)
         if answer.status_code != 200:
             return None
-        models = answer.json().get("data") or []
-        return str(models[0]["id"]) if models else None
+        with contextlib.suppress(ValueError, TypeError, AttributeError, LookupError):  # no JSON, or of another shape
+            return str(answer.json()["data"][0]["id"])
+        return None
+
+    async def version(self) -> str | None:
+        """The version that the engine reports; None where it does not."""
+        with contextlib.suppress(ValueError, TypeError, LookupError):
+            return str(json.loads(await self.text("/version"))["version"])
+        return None
 
     async def complete(self, model: str, timeout_s: float = 60.0) -> str | None:
         """Ask for one token; None where it came, otherwise what came instead."""
@@ -66,7 +78,7 @@ class Serving:
                 # Some models serve chat only.
                 answer = await self._http.post("/v1/chat/completions", json=chat, timeout=timeout_s)
         except httpx.HTTPError as error:
-            return f"{type(error).__name__}: {error}".rstrip(": ")
+            return _words(error)
         _check_key(answer, self.base)
         return None if answer.status_code == 200 else f"HTTP {answer.status_code}: {answer.text[:200]}"
 
@@ -82,6 +94,10 @@ class Serving:
 def _check_key(answer: httpx.Response, base: str) -> None:
     if answer.status_code in (401, 403):
         raise Refused(f"the engine at {base} wants an API key (HTTP {answer.status_code}); give it to the tuner")
+
+
+def _words(error: httpx.HTTPError) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _unroutable(error: httpx.HTTPError) -> bool:
