@@ -265,6 +265,15 @@ async def test_leases_are_guarded_like_everything_else(place: Place) -> None:
     await client.delete(LEASES, namespace, "one")
 
 
+async def test_lists_come_in_pages(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.targets.kubernetes.client._PAGE", 2)
+    for name in ("a", "b", "c", "d", "e"):
+        spec = {"holderIdentity": name, "leaseDurationSeconds": 30}
+        await place.client.create(LEASES, place.namespace, {"metadata": {"name": name}, "spec": spec})
+    found = await place.client.list(LEASES, place.namespace)
+    assert [one["metadata"]["name"] for one in found] == ["a", "b", "c", "d", "e"]
+
+
 async def test_what_is_not_there_is_not_found(place: Place) -> None:
     with pytest.raises(NotFound):
         await place.client.get(DEPLOYMENTS, place.namespace, "nothing")

@@ -1,6 +1,7 @@
 """A small API server in this process: real HTTP, and just the behaviours that the Kubernetes target relies on.
 
-Each is pinned by tests/e2e/test_contract.py, which runs here and on a real cluster:
+Those of 1 to 8 are pinned by tests/e2e/test_contract.py, which runs here and on a real cluster; pod logs, 9 and 10 are
+met by whole studies in tests/e2e:
 
 1.  Every write gives a new resourceVersion; a change of a Deployment's spec or annotations (not labels) raises its
     generation; a patch that changes nothing changes neither.
@@ -14,13 +15,14 @@ Each is pinned by tests/e2e/test_contract.py, which runs here and on a real clus
     revisionHistoryLimit 10.
 7.  managedFields can be written by a patch of their own. Who owns which field is NOT computed: that is tested on a real
     cluster only (an entry per manager and operation is kept, without fields).
-8.  Leases, SelfSubjectAccessReviews (`denied` holds what is not allowed), label selectors, pod logs (previous, tail).
+8.  Leases, SelfSubjectAccessReviews (`denied` holds what is not allowed), label selectors, lists in pages; pod logs
+    (previous, tail).
 9.  Deployments roll out: a ReplicaSet per template found by its hash, pods owned by it, Recreate that ends old pods
     first, rolling updates that start the new pod first; status, conditions and history (see kubelet.py). The current
     ReplicaSet gets the Deployment's annotations, and keeps them when the Deployment loses them.
 10. Outages: `stop()` closes the port, `start()` opens it again with everything as it was.
 
-Lists are not paged and there are no watches: the target uses neither.
+There are no watches: the target uses none.
 """
 
 from __future__ import annotations
@@ -204,7 +206,10 @@ class ApiServer:
         if request.method == "POST":
             return self.put(plural, namespace, await request.json(), request.query["fieldManager"])
         if not name:
-            return {"kind": "List", "items": self._list(plural, namespace, request.query.get("labelSelector", ""))}
+            items = self._list(plural, namespace, request.query.get("labelSelector", ""))
+            begin, limit = int(request.query.get("continue", "0")), int(request.query["limit"])
+            rest = {"continue": str(begin + limit)} if begin + limit < len(items) else {}
+            return {"kind": "List", "items": items[begin : begin + limit], "metadata": rest}
         if request.method == "DELETE":
             return self._delete(key, await request.json())
         if request.method == "PATCH":

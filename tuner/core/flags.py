@@ -34,11 +34,9 @@ class FlagEdit:
 
 @dataclass(frozen=True)
 class FlagSyntax:
-    """An engine's whole command-line grammar: its flags, and which liberties its parser takes."""
+    """An engine's whole command-line grammar. Unique prefixes are accepted, and _ and - are equal in names."""
 
     flags: tuple[FlagSpec, ...]
-    abbreviations: bool = True  # unique prefixes are accepted
-    underscores: bool = True  # _ and - are equal in names
 
 
 @dataclass(frozen=True)
@@ -51,3 +49,8 @@ class FlagUse:
     value: str | bool | None
     index: int  # of its first item in the combined list
     span: int = 1  # number of list items it covers
+
+    @property
+    def known_as(self) -> str:
+        """The flag's own name where it is known, else as written."""
+        return self.flag.name if self.flag is not None else self.name

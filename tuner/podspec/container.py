@@ -45,7 +45,7 @@ class EngineContainer:
     @property
     def referenced(self) -> dict[str, tuple[str, ...]]:
         """Flags whose values come from environment variables: the flag's name -> names of the variables."""
-        found = {use.flag.name if use.flag else use.name: references(use.text) for use in self.uses}
+        found = {use.known_as: references(use.text) for use in self.uses}
         return {name: variables for name, variables in found.items() if variables}
 
 

@@ -64,20 +64,16 @@ class Grammar:
         """One key of a JSON-valued flag: a flag of its own where the syntax has it, else the flag itself."""
         if base.flag is None or base.flag.boolean:
             return Spelling(None)
-        own = self.long.get(f"{base.flag.name}.{key}")
-        if own is None and self.syntax.underscores:
-            own = self.long.get(f"{base.flag.name}.{key.replace('_', '-')}")
+        own = self.long.get(f"{base.flag.name}.{key}") or self.long.get(f"{base.flag.name}.{key.replace('_', '-')}")
         return own or Spelling(base.flag, whole=False)
 
     def normalise(self, name: str) -> str:
         """`name` with hyphens, as far as the engine holds _ and - to be equal: up to the first dot."""
-        if not self.syntax.underscores:
-            return name
         base, dot, rest = name.partition(".")
         return base.replace("_", "-") + dot + rest
 
     def _by_prefix(self, names: dict[str, Spelling], prefix: str) -> Spelling:
-        if not self.syntax.abbreviations or not prefix:
+        if not prefix:
             return Spelling(None)
         found = {spelling for name, spelling in names.items() if name.startswith(prefix) and "." not in name}
         return found.pop() if len(found) == 1 else Spelling(None)
@@ -90,7 +86,7 @@ def grammar(syntax: FlagSyntax) -> Grammar:
     short: dict[str, Spelling] = {}
     for flag in syntax.flags:
         for name in (flag.name, *flag.aliases):
-            long[name.replace("_", "-") if syntax.underscores else name] = Spelling(flag)
+            long[name.replace("_", "-")] = Spelling(flag)
         if flag.negation is not None:
             long[flag.negation] = Spelling(flag, on=False)
         for name in flag.short:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import string
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,13 +69,6 @@ class Deployed:
             return self.kubectl("logs", self.what, f"--tail={tail}", "--all-containers")
         except AssertionError as error:
             return str(error)
-
-    def wait_until_gone(self, pod_name: str, timeout_s: float = 60) -> None:
-        """Return once the pod is no longer there."""
-        end = time.monotonic() + timeout_s
-        while pod_name in self.kubectl("get", "pods", "-o", "name"):
-            assert time.monotonic() < end, f"{pod_name} is still there"
-            time.sleep(0.3)
 
 
 def deploy(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.targets.conftest import Bench, candidate, start
 from tests.support.apiserver import ApiServer
-from tests.support.engines import engine
+from tests.support.engines import engine, free_port
 from tuner.core.cause import Cause, TrialFailed
 from tuner.core.errors import InvalidInput, Refused
 from tuner.core.knob import Candidate
@@ -60,6 +60,45 @@ async def test_an_engine_in_a_shell_string_is_seen_and_refused_with_the_reason(
         await choose(client, "ns", [VLLM])
     seen = await examine(client, "ns", "llm", [VLLM])
     assert any("shell" in refusal for refusal in seen.refusals)
+
+
+async def test_a_script_of_a_custom_image_is_told_where_it_is_named(server: ApiServer, client: Client) -> None:
+    body = engine("llm")
+    body["spec"]["template"]["spec"]["containers"][0] |= {"image": "ours/llm", "command": ["/start.sh"], "args": []}
+    server.put("deployments", "ns", body)
+    with pytest.raises(InvalidInput, match="no Deployment runs vllm"):
+        await choose(client, "ns", [VLLM])
+    (refusal,) = (await examine(client, "ns", "llm", [VLLM])).refusals
+    assert "starts the script start.sh" in refusal
+
+
+async def test_an_engine_without_a_gpu_limit_is_no_cpu_engine(server: ApiServer, client: Client) -> None:
+    bench = Bench(server)
+    bench.deploy(engine(gpus=0))
+    await bench.ready()
+    info = await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
+    assert (info.on_cpu, info.gpu_count) == (False, 1)
+
+
+async def test_the_port_may_come_from_the_environment_and_the_model_from_the_log(
+    server: ApiServer, client: Client
+) -> None:
+    port = free_port()
+    body = engine(port=port)
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    container |= {
+        "image": "vllm/vllm-openai",
+        "command": [container["command"][0], "run", "/models/tiny"],
+        "args": ["--max-num-seqs=64", "--port=$(PORT)"],
+        "env": [{"name": "PORT", "value": str(port)}],
+        "ports": [{"containerPort": port}],
+    }
+    server.node.images.add("vllm/vllm-openai")
+    bench = Bench(server)
+    bench.deploy(body)
+    await bench.ready()
+    info = await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
+    assert (info.version, info.model) == ("0.32.0", "/models/tiny")
 
 
 def annotations(key: str, value: str = "x") -> Object:
@@ -124,6 +163,13 @@ async def test_missing_rights_are_named_verb_by_verb(bench: Bench, client: Clien
     ]
     assert len(seen.refusals) == 2
     assert any("delete replicasets" in note for note in seen.notes)
+
+
+async def test_what_can_not_be_looked_for_is_told_once(bench: Bench, client: Client) -> None:
+    bench.server.denied = {("list", "scaledobjects"), ("list", "horizontalpodautoscalers")}
+    notes = (await examine(client, "ns", "llm", [VLLM])).notes
+    assert len([note for note in notes if "scaledobjects" in note]) == 1
+    assert len(notes) == 2
 
 
 async def test_without_the_right_to_delete_replicasets_trials_still_run(

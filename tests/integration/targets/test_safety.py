@@ -248,6 +248,30 @@ async def test_an_outage_of_the_api_server_during_a_rollout_is_survived(bench: B
     assert bench.picture() == before
 
 
+async def test_what_is_left_in_the_history_does_not_keep_a_restore_from_its_end(
+    bench: Bench, target: KubernetesTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ApiError(500, "etcd is slow")
+
+    before = bench.picture()
+    await start(target, candidate())
+    monkeypatch.setattr(target._client, "delete", broken)
+    await target.restore()
+    assert bench.picture() == before
+
+
+async def test_whether_the_engine_serves_again_is_the_deployments_own_word(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    await start(target, candidate())
+    await target.restore()
+    assert await target.serves_again(10.0)
+    bench.server.node.rolls = False
+    bench.change({"spec": {"replicas": 2}})
+    assert not await target.serves_again(0.3)
+
+
 async def test_a_change_that_a_policy_refuses_changes_nothing(
     bench: Bench, target: KubernetesTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.podspec.syntax import EAGER, LENGTH, LEVEL, MEMORY, PREFIX, SEQS, SERVED, SPEC, SYNTAX, TP
-from tuner.core.flags import FlagSyntax
 from tuner.podspec.flags import escape, parse, references, unescape
 
 
@@ -70,11 +69,6 @@ def test_what_follows_two_dashes_is_no_flag() -> None:
 
 def test_an_ambiguous_prefix_is_unknown() -> None:
     assert read("--max-num=8") == [(None, "8")]
-
-
-def test_prefixes_and_underscores_count_only_where_the_parser_takes_them() -> None:
-    strict = FlagSyntax(SYNTAX.flags, abbreviations=False, underscores=False)
-    assert [use.flag for use in parse(["--max-num-seq=8", "--max_num_seqs=8"], strict)] == [None, None]
 
 
 def test_a_missing_value_is_none() -> None:

@@ -8,6 +8,7 @@ from tuner.core.errors import Refused
 from tuner.core.flags import FlagEdit, FlagSyntax
 from tuner.core.knob import Candidate
 from tuner.podspec import edit
+from tuner.podspec.container import gpu_count
 from tuner.targets.kubernetes import fields
 from tuner.targets.kubernetes.fields import Fields, Object
 
@@ -63,6 +64,8 @@ def gpus_for(
     """
     before, after = baseline.get(_TENSOR_PARALLEL, 1), candidate.get(_TENSOR_PARALLEL, 1)
     asked: dict[str, str | None] = fields.read(original, container, [fields.GPUS])[fields.GPUS]
+    if before != after and not any(asked.values()) and gpu_count(fields.container_of(original, container)):
+        raise Refused(f"{_TENSOR_PARALLEL} {after}: only limits of {fields.GPU} can be scaled to it")
     if not any(asked.values()) or _TENSOR_PARALLEL not in {*baseline, *candidate}:
         return None
     scaled: dict[str, str | None] = {}

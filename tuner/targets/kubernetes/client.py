@@ -26,6 +26,8 @@ MANAGER = "tuner"
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 _PAGE = 250
+_LOG_BYTES = 2_000_000
+_TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
 
 @dataclass(frozen=True)
@@ -60,12 +62,10 @@ class Client:
         *,
         namespace: str = "default",
         retry: Retry | None = None,
-        timeout_s: float = 10.0,
         renew: Callable[[], Awaitable[ApiClient]] | None = None,
     ) -> None:
         self._api = api
         self._renew = renew
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self.namespace = namespace
         self.retry = retry or Retry()
         self.outage_s = 0.0
@@ -113,19 +113,24 @@ class Client:
             return None
 
     async def list(
-        self, resource: Resource, namespace: str | None, labels: Mapping[str, str] | None = None, fields: str = ""
+        self,
+        resource: Resource,
+        namespace: str | None,
+        labels: Mapping[str, str] | None = None,
+        *,
+        patience_s: float | None = None,
     ) -> list[Object]:
         """All objects with these labels, page by page."""
         query = [("limit", str(_PAGE))]
         if labels:
             query.append(("labelSelector", ",".join(f"{key}={value}" for key, value in labels.items())))
-        if fields:
-            query.append(("fieldSelector", fields))
         found: list[Object] = []
         token = ""
         while True:
             page = [*query, ("continue", token)] if token else query
-            answer = await self._json("GET", resource.path(namespace), f"list {resource}", query=page)
+            answer = await self._json(
+                "GET", resource.path(namespace), f"list {resource}", query=page, patience_s=patience_s
+            )
             found += answer.get("items") or []
             token = (answer.get("metadata") or {}).get("continue") or ""
             if not token:
@@ -185,10 +190,9 @@ class Client:
         *,
         previous: bool = False,
         tail: int | None = None,
-        limit_bytes: int = 2_000_000,
     ) -> str:
         """A container's log from its beginning, or its last `tail` lines; empty where there is none (yet, any more)."""
-        query = [("container", container), ("limitBytes", str(limit_bytes))]
+        query = [("container", container), ("limitBytes", str(_LOG_BYTES))]
         query += [("previous", "true")] if previous else []
         query += [("tailLines", str(tail))] if tail is not None else []
         path, what = PODS.path(namespace, pod, "log"), f"get pods/log of {pod}"
@@ -271,7 +275,7 @@ class Client:
             request = await self._api.param_serialize(
                 method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
             )
-            response = await self._api.call_api(*request, _request_timeout=self._timeout)
+            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
             data = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             return None, f"no answer from {self._api.configuration.host} ({type(error).__name__}: {error})"

@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Callable
 
 from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.errors import Refused
@@ -15,14 +14,17 @@ from tuner.core.knob import Candidate, Value
 from tuner.core.target import TargetInfo
 from tuner.engines.engine import Engine, Exit
 from tuner.podspec import EngineContainer
-from tuner.targets.kubernetes import changes, fields, guarded, hardware, readback, replicas
+from tuner.podspec.image import tag_version
+from tuner.targets.kubernetes import changes, fields, guarded, readback, replicas
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.discover import Examination, examine
 from tuner.targets.kubernetes.errors import ApiError, Invalid
 from tuner.targets.kubernetes.external import fail_if_changed
 from tuner.targets.kubernetes.fields import Object
+from tuner.targets.kubernetes.hardware import gpu_of
 from tuner.targets.kubernetes.lease import Lease
+from tuner.targets.kubernetes.model import model_of, positional_model
 from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
 from tuner.targets.kubernetes.restore import foreign, restore, settle
@@ -60,12 +62,11 @@ class KubernetesTarget:
         endpoint: str | None = None,
         api_key: str | None = None,
         study: str | None = None,
-        new_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
         lease_s: int = 30,
     ) -> None:
         self._client, self._namespace, self._name, self._engine = client, namespace, name, engine
         self._endpoint = endpoint.rstrip("/") if endpoint else None
-        self._api_key, self._study, self._new_id, self._lease_s = api_key, study, new_id, lease_s
+        self._api_key, self._study, self._lease_s = api_key, study, lease_s
         self._examined: Examination | None = None
         self._baseline = Candidate()
         self._settings: dict[str, Value] = {}  # what the command line sets beside knobs
@@ -89,36 +90,40 @@ class KubernetesTarget:
         container = self._container
         self._baseline, self._settings = self._engine.read(container.readable)
         pod = await self._pod(seen.deployment)
-        version, on_cpu = await self._ask(pod)
-        self._version = version or hardware.version_of(container.image)
+        log = await self._client.log(self._namespace, pod.name, container.name) if pod else ""
+        said = self._engine.facts(log, "")
+        self._version = await self._running_version(pod) or said.version or tag_version(container.image)
         notes = list(seen.notes)
-        gpu = None
-        if container.gpu_count and not on_cpu:
-            gpu, note = await hardware.gpu_of(self._client, seen.deployment, pod.node if pod else "")
+        # What asks for no GPU may have one all the same, by its runtime class or CDI: only the engine's word counts.
+        on_cpu = bool(_ON_CPU.search(log)) or (not container.gpu_count and "cpu" in container.image.rsplit("/", 1)[-1])
+        gpu, gpu_count = None, container.gpu_count
+        if not on_cpu:
+            gpu, note = await gpu_of(self._client, seen.deployment, pod.node if pod else "")
+            gpu_count = gpu_count or int(self._baseline.get("tensor_parallel_size", 1))
             notes += [note] if note else []
-        model = str(self._settings.get("model") or hardware.positional_model(container.argv) or "")
+        model = str(self._settings.get("model") or positional_model(container.argv) or said.model or "")
         if not model:
-            notes.append("the model is not named on the command line; name it in the study")
+            notes.append("the model is named neither on the command line nor in the log; name it in the study")
         return TargetInfo(
             name=f"{self._namespace}/{self._name}",
             engine=self._engine.name,
             version=self._version,
             model=model,
-            model_shape=hardware.model_of(model),
+            model_shape=model_of(model),
             gpu=gpu,
-            gpu_count=container.gpu_count,
+            gpu_count=gpu_count,
             baseline=self._baseline,
             image=container.image,
             uid=seen.deployment["metadata"]["uid"],
             fixed=self._settings,
-            on_cpu=on_cpu or not container.gpu_count,
+            on_cpu=on_cpu,
             notes=tuple(notes),
         )
 
     async def acquire(self, holder: str) -> None:
         """See Target.acquire."""
         self._study = holder
-        self._lease = Lease(self._client, self._namespace, self._name, holder, self._new_id(), duration_s=self._lease_s)
+        self._lease = Lease(self._client, self._namespace, self._name, holder, _new_id(), duration_s=self._lease_s)
         await self._lease.acquire()
         self._prunes = await self._client.allowed("delete", REPLICASETS, self._namespace)
 
@@ -134,7 +139,7 @@ class KubernetesTarget:
         began = self.now()
         self._ready = None
         progress("changing the Deployment")
-        self._written = await self._write(candidate, deadline_s, mark=self._new_id())
+        self._written = await self._write(candidate, deadline_s, mark=_new_id())
         running = await self._follow(self._written, candidate, began, deadline_s, progress)
         if self._prunes:
             await replicas.prune(self._client, self._written)
@@ -227,7 +232,14 @@ class KubernetesTarget:
         if self._endpoint is not None:
             return self._endpoint
         host = f"[{ip}]" if ":" in ip else ip
-        return f"http://{host}:{self._engine.port(self._container.uses)}"
+        return f"http://{host}:{self._port}"
+
+    @property
+    def _port(self) -> int:
+        container = self._container
+        if "port" in container.referenced and container.ports:
+            return container.ports[0]  # --port=$(PORT)
+        return self._engine.port(container.readable)
 
     def _check_lease(self) -> None:
         if self._lease is None:
@@ -362,10 +374,16 @@ class KubernetesTarget:
                     return state
         return None
 
-    async def _ask(self, pod: PodState | None) -> tuple[str | None, bool]:
-        """What the running engine says: its version, and whether it runs on a CPU whatever its limits say."""
-        if pod is None:
-            return None, False
-        log = await self._client.log(self._namespace, pod.name, self._container.name)
-        version = await hardware.running_version(self._base(pod.ip)) if pod.ready else None
-        return version or self._engine.facts(log, "").version, _ON_CPU.search(log) is not None
+    async def _running_version(self, pod: PodState | None) -> str | None:
+        """The version that a ready engine reports."""
+        if pod is None or not pod.ready:
+            return None
+        serving = Serving(self._base(pod.ip), self._api_key)
+        try:
+            return await serving.version()
+        finally:
+            await serving.close()
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex[:12]

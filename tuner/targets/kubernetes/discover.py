@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tuner.core.errors import InvalidInput, Refused
 from tuner.engines.engine import Engine
-from tuner.podspec import EngineContainer, UnsupportedShape, find_engine
+from tuner.podspec import EngineContainer, Shape, UnsupportedShape, find_engine
 from tuner.targets.kubernetes import copies, fields, owners
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.errors import NotFound
@@ -42,7 +42,6 @@ class Examination:
 
     deployment: Object
     found: Found
-    snapshot: Snapshot | None
     refusals: tuple[str, ...]
     notes: tuple[str, ...]
     lacking: tuple[Right, ...]
@@ -84,28 +83,31 @@ async def examine(
         raise Refused(f"there is no Deployment {name} in namespace {namespace}") from error
     snapshot = stored(live) or await copies.in_force(client, live)
     deployment = original(live, snapshot)
-    found = recognise(deployment, engines)
+    found = recognise(deployment, engines, named=True)
     if found is None:
         kinds = " or ".join(engine.name for engine in engines)
         raise Refused(f"Deployment {name} does not run {kinds}")
     refusals, notes = owners.writers(deployment)
-    scaled, unseen = await owners.scalers(client, deployment)
+    scaled = await owners.scalers(client, deployment)
     lacking = await missing(client, namespace)
     refusals = [*_leftover(namespace, name, snapshot, study), *_shape(found), *_state(deployment), *refusals, *scaled]
     refusals += [f"the tuner's account may not {right}" for right in lacking if not right.optional]
-    notes += unseen
     notes += [f"the tuner's account may not {right}" for right in lacking if right.optional]
-    return Examination(deployment, found, snapshot, tuple(refusals), tuple(notes), lacking)
+    return Examination(deployment, found, tuple(refusals), tuple(notes), lacking)
 
 
-def recognise(deployment: Object, engines: Sequence[Engine]) -> Found | None:
-    """Which engine a Deployment runs; None where it runs none of them."""
+def recognise(deployment: Object, engines: Sequence[Engine], *, named: bool = False) -> Found | None:
+    """Which engine a Deployment runs; None where it runs none of them.
+
+    Where it was `named` outright, a container that could hide the engine (a script of a custom image) is taken for it.
+    """
     name, template = deployment["metadata"]["name"], deployment["spec"]["template"]
     for engine in engines:
         try:
             return Found(name, engine, find_engine(template, engine.owns, engine.syntax(None)))
         except UnsupportedShape as error:
-            if any(_owned(container, engine) for container in template["spec"]["containers"]):
+            hidden = named and error.unsupported.shape is not Shape.NO_ENGINE
+            if hidden or any(_owned(container, engine) for container in template["spec"]["containers"]):
                 return Found(name, engine, None, str(error))
     return None
 

@@ -62,11 +62,10 @@ class Lease:
         process: str,
         *,
         duration_s: int = 30,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._client, self._namespace, self._name = client, namespace, lease_name(deployment)
         self._deployment, self._holder, self._process = deployment, holder, process
-        self._duration_s, self._now = duration_s, now
+        self._duration_s = duration_s
         self._renewed = float("-inf")
         self._task: asyncio.Task[None] | None = None
         #: Set when the right is lost; `reason` says how, `taken_by` who has it now (empty: nobody).
@@ -161,7 +160,7 @@ class Lease:
             return
         duration = found["spec"].get("leaseDurationSeconds") or self._duration_s
         renewed = found["spec"].get("renewTime") or found["metadata"].get("creationTimestamp")
-        age = (self._now() - datetime.fromisoformat(renewed)).total_seconds()
+        age = (datetime.now(UTC) - datetime.fromisoformat(renewed)).total_seconds()
         if age > duration:
             # Clocks differ between machines: a lease that looks expired must also stand still.
             await asyncio.sleep(min(duration / 2, self._duration_s / 2))
@@ -182,7 +181,7 @@ class Lease:
         return before + int(found["spec"].get("holderIdentity") != self._holder)
 
     def _body(self, transitions: int) -> Object:
-        stamp = self._now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         return {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",

@@ -49,7 +49,6 @@ class PodState:
     name: str
     ip: str = ""
     node: str = ""
-    phase: str = "Pending"
     scheduled: bool = False
     unschedulable: str = ""
     waiting: str = ""
@@ -104,7 +103,6 @@ def read_pod(pod: Object, container: str) -> PodState:
         name=pod["metadata"]["name"],
         ip=status.get("podIP") or "",
         node=(pod.get("spec") or {}).get("nodeName") or "",
-        phase=status.get("phase") or "Pending",
         scheduled=scheduled.get("status") == "True" or bool((pod.get("spec") or {}).get("nodeName")),
         unschedulable=(scheduled.get("message") or "") if scheduled.get("reason") == "Unschedulable" else "",
         waiting=waiting.get("reason") or "",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 from tuner.targets.kubernetes.client import Client
-from tuner.targets.kubernetes.errors import Conflict, Forbidden
+from tuner.targets.kubernetes.errors import ApiError, Conflict
 from tuner.targets.kubernetes.fields import START, Object
 from tuner.targets.kubernetes.resources import PODS, REPLICASETS
 
@@ -37,17 +38,17 @@ def complete(deployment: Object) -> bool:
     )
 
 
-async def replicasets(client: Client, deployment: Object) -> list[Object]:
+async def replicasets(client: Client, deployment: Object, *, patience_s: float | None = None) -> list[Object]:
     """All ReplicaSets of a Deployment."""
     labels = deployment["spec"]["selector"].get("matchLabels") or {}
-    found = await client.list(REPLICASETS, deployment["metadata"]["namespace"], labels)
+    found = await client.list(REPLICASETS, deployment["metadata"]["namespace"], labels, patience_s=patience_s)
     return [item for item in found if owned_by(item, deployment)]
 
 
-async def pods(client: Client, replicaset: Object) -> list[Object]:
+async def pods(client: Client, replicaset: Object, *, patience_s: float | None = None) -> list[Object]:
     """A ReplicaSet's pods, those that are ending included."""
     labels = {"pod-template-hash": replicaset["metadata"]["labels"]["pod-template-hash"]}
-    found = await client.list(PODS, replicaset["metadata"]["namespace"], labels)
+    found = await client.list(PODS, replicaset["metadata"]["namespace"], labels, patience_s=patience_s)
     return [pod for pod in found if owned_by(pod, replicaset)]
 
 
@@ -59,32 +60,32 @@ def is_current(replicaset: Object, deployment: Object) -> bool:
     return bool({**template, "metadata": {**metadata, "labels": labels}} == deployment["spec"]["template"])
 
 
-async def old_pods(client: Client, deployment: Object) -> list[Object]:
+async def old_pods(client: Client, deployment: Object, *, patience_s: float | None = None) -> list[Object]:
     """Pods of other templates than the present one that still hold their resources."""
     found: list[Object] = []
-    for replicaset in await replicasets(client, deployment):
+    for replicaset in await replicasets(client, deployment, patience_s=patience_s):
         if not is_current(replicaset, deployment):
-            found += [p for p in await pods(client, replicaset) if p["status"].get("phase") in ("Pending", "Running")]
+            left = await pods(client, replicaset, patience_s=patience_s)
+            found += [pod for pod in left if pod["status"].get("phase") in ("Pending", "Running")]
     return found
 
 
 async def prune(client: Client, deployment: Object) -> None:
     """Delete what our starts left of ReplicaSets, so that they push no revision of the user's out of history.
 
-    Without the right to delete, they stay; so does one that is not empty within seconds.
+    Never raises: without the right to delete, they stay; so does one that is not empty within seconds.
     """
-    for _ in range(_PRUNE_TRIES):
-        left = [r for r in await replicasets(client, deployment) if start_of(r) and not is_current(r, deployment)]
-        if not left:
-            return
-        for item in left:
-            if item["spec"].get("replicas") or item.get("status", {}).get("replicas"):
-                continue
-            metadata = item["metadata"]
-            try:
-                await client.delete(REPLICASETS, metadata["namespace"], metadata["name"], metadata["resourceVersion"])
-            except Conflict:
-                continue  # its controller has just written its status
-            except Forbidden:
+    with contextlib.suppress(ApiError):
+        for _ in range(_PRUNE_TRIES):
+            left = [r for r in await replicasets(client, deployment) if start_of(r) and not is_current(r, deployment)]
+            if not left:
                 return
-        await asyncio.sleep(_PRUNE_PAUSE_S)
+            for item in left:
+                if item["spec"].get("replicas") or item.get("status", {}).get("replicas"):
+                    continue
+                metadata = item["metadata"]
+                with contextlib.suppress(Conflict):  # its controller has just written its status
+                    await client.delete(
+                        REPLICASETS, metadata["namespace"], metadata["name"], metadata["resourceVersion"]
+                    )
+            await asyncio.sleep(_PRUNE_PAUSE_S)

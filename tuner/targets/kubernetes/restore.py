@@ -220,7 +220,7 @@ class _Restoration:
         while not spec.get("paused"):
             live = await self._client.get(DEPLOYMENTS, self._namespace, self._name, patience_s=self._patience_s)
             observed = live.get("status", {}).get("observedGeneration", 0) >= generation
-            if observed and not await replicas.old_pods(self._client, live):
+            if observed and not await replicas.old_pods(self._client, live, patience_s=self._patience_s):
                 return ()
             if observed and not seen:
                 seen, limit = True, time.monotonic() + grace + 60.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -118,6 +117,15 @@ def test_a_gpu_limit_that_does_not_divide_is_refused() -> None:
         changes.gpus_for(deployment(), "engine", baseline, wanted)
 
 
+def test_a_limit_that_can_not_be_scaled_along_is_refused_and_one_that_need_not_be_is_left() -> None:
+    body = deployment()
+    body["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {"amd.com/gpu": "1"}}
+    one, two = Candidate.of(tensor_parallel_size=1), Candidate.of(tensor_parallel_size=2)
+    with pytest.raises(Refused, match=r"only limits of nvidia\.com/gpu"):
+        changes.gpus_for(body, "engine", Candidate(), two)
+    assert changes.gpus_for(body, "engine", Candidate(), one) is None
+
+
 SNAPSHOT = Snapshot(
     "i", "s", "2026-01-01T00:00:00Z", "engine", {"args": ["a"]}, {"args": ["b"]}, ({"manager": "helm"},)
 )
@@ -147,12 +155,14 @@ def test_an_annotation_that_can_not_be_read_is_refused_rather_than_guessed(text:
         stored(carrying(text))
 
 
-@given(live=st.sampled_from("abc"), original=st.sampled_from("abc"), last=st.sampled_from("abc"))
-def test_only_a_value_that_is_neither_original_nor_ours_is_foreign(live: str, original: str, last: str) -> None:
+@pytest.mark.parametrize(
+    ("live", "others"), [(["a"], ()), (["b"], ()), (["c"], ("args",)), (["a", "b"], ("args",)), ([], ("args",))]
+)
+def test_only_a_value_that_is_neither_original_nor_ours_is_foreign(live: list[str], others: tuple[str, ...]) -> None:
     body = deployment()
-    body["spec"]["template"]["spec"]["containers"][0]["args"] = [live]
-    snapshot = replace(SNAPSHOT, original={"args": [original]}, last={"args": [last]})
-    assert foreign(body, snapshot) == (() if live in (original, last) else ("args",))
+    body["spec"]["template"]["spec"]["containers"][0]["args"] = live
+    assert foreign(body, SNAPSHOT) == others
+    assert foreign(body, SNAPSHOT.keeping(["args"])) == ()
 
 
 def test_a_diff_shows_one_item_per_line_and_no_secrets() -> None:
