@@ -70,7 +70,7 @@ def _objective(spec: StudySpec) -> Iterator[Disagreement]:
 
 def _slos(spec: StudySpec) -> Iterator[Disagreement]:
     slos, about = spec.core_slos(), _about("slos", "objective")
-    if not slos and spec.objective.kind is not ObjectiveKind.THROUGHPUT:
+    if spec.slos == [] and spec.objective.kind is not ObjectiveKind.THROUGHPUT:
         text = f"is empty; {spec.objective.kind.value} has no meaning without an SLO (throughput has)"
         yield Disagreement(("slos",), text, about)
     for (metric, statistic), times in Counter((slo.metric, slo.statistic) for slo in slos).items():

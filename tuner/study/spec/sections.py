@@ -11,13 +11,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tuner.core.knob import Candidate
-from tuner.core.slo import Slo, parse_slo
+from tuner.core.slo import Metric, Slo, parse_slo
 from tuner.core.workload import Api, Count, Lengths, Objective, ObjectiveKind, Workload
 from tuner.probe.job import Limits
 from tuner.store.url import masked
 from tuner.study.spec import fields
 
 DEFAULT_SLOS = ("ttft p95 <= 1s", "itl p99 <= 100ms")
+#: Of every study: an engine that drops work serves the rest the quicker. A request that fails exceeds every bound, so a
+#: promise that allows no more exceedances than this holds it too.
+LEAST_PROMISE = parse_slo("error rate <= 5%")
 
 
 class Section(BaseModel):
@@ -190,9 +193,9 @@ class StudySpec(Section):
 
     @property
     def _slo_texts(self) -> list[str]:
-        if self.slos is not None:
-            return self.slos
-        return [] if self.objective.kind is ObjectiveKind.THROUGHPUT else list(DEFAULT_SLOS)
+        closed = self.objective.kind is ObjectiveKind.THROUGHPUT
+        texts = list(self.slos if self.slos is not None else () if closed else DEFAULT_SLOS)
+        return texts if any(_limits_errors(parse_slo(text)) for text in texts) else [*texts, str(LEAST_PROMISE)]
 
     @property
     def assumed(self) -> list[str]:
@@ -203,7 +206,9 @@ class StudySpec(Section):
             w = self.workload
             found.append(f"workload: synthetic prompts of {w.prompt.mean} tokens, {w.output.mean} output tokens each")
         if self.slos is None:
-            found.append(f"slos: {' and '.join(self._slo_texts) or 'none'}")
+            found.append(f"slos: {' and '.join(self._slo_texts)}")
+        elif len(self._slo_texts) > len(self.slos):
+            found.append(f"slos: {LEAST_PROMISE}, because nothing else limits how many requests may fail")
         if "objective" not in said:
             found.append("objective: capacity, the highest rate at which every SLO holds, in output tokens/s")
         if "starts" not in self.budget.model_fields_set:
@@ -252,3 +257,9 @@ def _content(path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return str(path)  # gone since the study was stored
+
+
+def _limits_errors(slo: Slo) -> bool:
+    if slo.metric is Metric.ERROR_RATE:
+        return True
+    return slo.allowed_share is not None and slo.allowed_share <= LEAST_PROMISE.bound

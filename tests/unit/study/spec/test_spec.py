@@ -145,10 +145,27 @@ def test_a_cluster_needs_no_more_than_its_mention(load: Load) -> None:
     assert (kubernetes.namespace, kubernetes.deployment, kubernetes.mode) == (None, None, "live")
 
 
-def test_throughput_assumes_no_slos_and_warns_of_those_that_measure_the_concurrency(load: Load) -> None:
+@pytest.mark.parametrize(
+    ("slos", "added"),
+    [
+        ("[ttft p50 <= 500ms]", True),
+        ("[ttft mean <= 500ms, e2e p90 <= 9s]", True),
+        ("[ttft p50 <= 500ms, itl p95 <= 90ms]", False),  # a failed request exceeds every bound
+        ("[ttft p50 <= 500ms, error rate <= 20%]", False),
+    ],
+)
+def test_how_many_requests_may_fail_is_always_limited(load: Load, slos: str, added: bool) -> None:
+    spec = load(SIMULATED + f"slos: {slos}\n")
+    assert ("error rate <= 5%" in [str(slo) for slo in spec.core_slos()]) is added
+    assert any("may fail" in text for text in spec.assumed) is added
+    again = StudySpec.from_dict(spec.to_dict())
+    assert (again.core_slos(), again.fingerprint) == (spec.core_slos(), spec.fingerprint)
+
+
+def test_throughput_promises_no_latency_and_warns_of_those_that_measure_the_concurrency(load: Load) -> None:
     spec = load(SIMULATED + "objective: {kind: throughput, concurrency: 64}\n")
-    assert spec.core_slos() == ()
-    assert "slos: none" in spec.assumed
+    assert [str(slo) for slo in spec.core_slos()] == ["error rate <= 5%"]
+    assert "slos: error rate <= 5%" in spec.assumed
     warned = load(SIMULATED + "objective: {kind: throughput, concurrency: 64}\nslos: [ttft p95 <= 1s, itl p99 <= 1s]\n")
     assert ["ttft" in warning for warning in warned.warnings] == [True]
     assert load(SIMULATED).warnings == []
