@@ -62,7 +62,7 @@ class TargetSpec(Section):
 
     kubernetes: KubernetesSpec | None = None
     simulated: Annotated[SimulatedSpec, BeforeValidator(fields.hardware)] | None = Field(
-        default=None, description="GPU/MODEL, e.g. h100/llama-3.1-8b or 2xh100/llama-3.1-70b, or a mapping"
+        default=None, description="GPU/MODEL, e.g. h100/llama-3.1-8b or 2xh100/llama-3.1-8b, or a mapping"
     )
 
 
@@ -103,7 +103,7 @@ class ObjectiveSpec(Section):
 
 
 class SearchSpec(Section):
-    """What may be changed. `knobs` are edits of the engine's search space (docs/search-spaces.md)."""
+    """What may be changed. `knobs` are edits of the engine's search space (search_spaces/vllm.yaml)."""
 
     knobs: Annotated[dict[str, Any], BeforeValidator(fields.knob_names)] = Field(
         default_factory=dict, description="a mapping from knob to a value, a range, 'search' or 'drop'"
