@@ -12,7 +12,7 @@ from tests.integration.targets.conftest import Bench, candidate, start
 from tests.support.apiserver import ApiServer
 from tests.support.engines import engine, free_port
 from tuner.core.cause import Cause, TrialFailed
-from tuner.core.errors import InvalidInput, Refused
+from tuner.core.errors import InvalidInput, NotRestored, Refused
 from tuner.core.knob import Candidate
 from tuner.engines.vllm import VLLM
 from tuner.targets.kubernetes.client import Client
@@ -217,6 +217,20 @@ async def test_a_winner_that_does_not_start_is_undone(bench: Bench, make_target:
     assert caught.value.failure.cause is Cause.GPU_OOM_AT_START
     assert bench.picture() == before
     await bench.ready()
+
+
+async def test_a_change_that_fails_and_can_not_be_undone_is_told_as_such(
+    bench: Bench, make_target: Callable[..., Any]
+) -> None:
+    target = await make_target(acquire=False)
+    await target.inspect()
+
+    def lose_the_right(progress: str) -> None:
+        if progress != "changing the Deployment":
+            bench.server.denied.add(("patch", "deployments"))
+
+    with pytest.raises(NotRestored, match=r"could not be undone: .*patch"):
+        await target.keep(candidate(2003), "study-1", 10.0, lose_the_right)
 
 
 async def test_what_runs_already_is_no_change(bench: Bench, make_target: Callable[..., Any]) -> None:

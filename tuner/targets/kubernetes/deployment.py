@@ -8,7 +8,7 @@ import time
 import uuid
 
 from tuner.core.cause import Cause, Failure, TrialFailed
-from tuner.core.errors import Refused
+from tuner.core.errors import NotRestored, Refused, TunerError
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate, Value
 from tuner.core.target import TargetInfo
@@ -159,7 +159,7 @@ class KubernetesTarget:
 
         Takes the exclusive right for `holder` first. The rollout goes by the Deployment's own strategy unless that
         would wait for a second GPU. Strategy and deadline go back at the end; the flags stay, owned by us. Raises
-        TrialFailed after the undoing.
+        TrialFailed after the undoing, NotRestored where that fails.
         """
         began = self.now()
         await self.acquire(holder)
@@ -169,10 +169,17 @@ class KubernetesTarget:
             running = await self._follow(self._written, candidate, began, deadline_s, progress)
             await settle(self._client, self._namespace, self._name, _KEPT)
         except BaseException:
-            await self.restore()
+            await self._undo()
             raise
         self._written = None
         return running
+
+    async def _undo(self) -> None:
+        try:
+            await self.restore()
+        except TunerError as error:
+            how = f"`tuner restore -n {self._namespace} {self._name}` puts it back"
+            raise NotRestored(f"the change failed and could not be undone: {error}\n{how}") from error
 
     async def diagnose(self, failure: Failure) -> Failure:
         """See Target.diagnose."""
