@@ -52,7 +52,7 @@ class Size:
 def size_of(
     load: Load, slos: Sequence[Slo], limits: Limits, e2e_s: float, *, most_tokens: int = 0, proof: bool = False
 ) -> Size:
-    """Size a level for certain answers within the limits; `e2e_s` is the e2e latency of an unloaded engine, roughly.
+    """Size a level for certain answers within the limits; `e2e_s` is the e2e latency, roughly.
 
     The warm-up lasts for about one e2e latency: until then the engine fills. No request times out that keeps the SLOs,
     also not the longest one, of `most_tokens` output tokens. A `proof` may be longer than `limits.level_s`, so that it

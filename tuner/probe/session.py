@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from tuner.core.cause import Cause, Failure, TrialFailed
-from tuner.core.measurement import Level
+from tuner.core.measurement import Answer, Level
 from tuner.core.request import Driver, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.slo import Slo
 from tuner.core.workload import Load
@@ -29,7 +29,11 @@ _LEAST_LEVEL_S = 5.0
 
 @dataclass
 class Session:
-    """Levels of one start, in order; `levels` holds all of them, void ones too."""
+    """Levels of one start, in order; `levels` holds all of them, void ones too.
+
+    `e2e_s` is the e2e latency of the unloaded engine, and later that of the last open loop that it held: how long it
+    takes to fill.
+    """
 
     driver: Driver
     job: Job
@@ -111,6 +115,8 @@ class Session:
         self._spent_s += found.duration_s
         level = test.level(found)
         self.levels.append(level)
+        if load.rate is not None and level.answer is not Answer.FAIL and "e2e" in level.statistics:
+            self.e2e_s = level.statistics["e2e"].p50
         await self._announce(level)
         return level
 
