@@ -11,7 +11,6 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
 
 from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.errors import TunerError
@@ -32,8 +31,6 @@ from tuner.study.judge import judge, judge_failure
 from tuner.study.progress import LevelEnded, Note, Observer, PhaseBegan, began, ended
 from tuner.study.standing import baseline, incumbent
 from tuner.targets.target import Running, Target
-
-Result = TypeVar("Result")
 
 # The same infrastructure that failed twice in a row would fail a third time, at the user's cost.
 _INFRASTRUCTURE_FAILURES = 2
@@ -87,7 +84,7 @@ class TrialLoop:
     clock: Callable[[], datetime]
     trials: list[TrialRecord] = field(default_factory=list)
     ineffective: list[str] = field(default_factory=list)
-    _blind: bool = False  # the engine does not show how many requests it served, and the user knows
+    _noted: set[str] = field(default_factory=set)
     _infrastructure_failures: int = 0
     _screened: int = 0
 
@@ -205,7 +202,7 @@ class TrialLoop:
         for knob in knobs:
             if knob not in self.ineffective:
                 self.ineffective.append(knob)
-                self.observe(Note(f"{knob} is applied but has no effect on this engine: it is not tuned"))
+            self._note_once(f"{knob} is applied but has no effect on this engine: it is not tuned")
 
     def _job(self, trial: TrialRecord, block: int | None) -> Job:
         rate = _rate(self.incumbent)
@@ -342,9 +339,13 @@ class TrialLoop:
     async def _keep_level(self, trial: TrialRecord, level: Level) -> None:
         await asyncio.to_thread(self.store.add_level, trial.id, level, self.clock())
         self.observe(LevelEnded(trial.number, level))
-        if level.foreign is None and not self._blind:
-            self._blind = True
-            self.observe(Note("the engine shows no count of its requests on /metrics: foreign traffic goes unnoticed"))
+        if level.foreign is None:
+            self._note_once("the engine shows no count of its requests on /metrics: foreign traffic goes unnoticed")
+
+    def _note_once(self, text: str) -> None:
+        if text not in self._noted:
+            self._noted.add(text)
+            self.observe(Note(text))
 
     def _watch_infrastructure(self, outcome: Outcome) -> None:
         failure = outcome.failure

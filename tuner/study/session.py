@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from tuner.core.errors import NotRestored, Refused, TunerError
+from tuner.core.errors import NotRestored, TunerError
 from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
 from tuner.probe.prompts import read_prompts
 from tuner.search import Space, load_space
-from tuner.store import Store, StoreError, StudyRecord, StudyState
+from tuner.store import Store, StudyRecord, StudyState
 from tuner.study.budget import Budget, Ledger
+from tuner.study.claim import Claim
 from tuner.study.confirm import Confirmation, confirm
 from tuner.study.lengths import refuse_too_long
 from tuner.study.loop import Aim, TrialLoop
@@ -29,9 +28,6 @@ from tuner.study.searching import Searching, searching
 from tuner.study.signals import interruptible, undisturbed
 from tuner.study.spec import StudySpec
 from tuner.targets.target import Running, Target
-
-# A claim outlives a crashed process by this long on another host; on the same host the dead process is seen at once.
-_CLAIM_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,10 @@ class Session:
     store: Store
     place: Place
     connect: Callable[[Running], Driver] = no_http
-    claim_s: float = _CLAIM_S
-    holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+    claim: Claim = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.claim = Claim(self.store)
 
     @property
     def target(self) -> Target:
@@ -120,7 +118,7 @@ class Session:
         finally:
             await undisturbed(self.target.release())
             if study is not None:
-                await asyncio.to_thread(self.store.claims.release, study.id, self.holder)
+                await asyncio.to_thread(self.claim.release, study)
 
     async def _enter(self, preview: Preview) -> StudyRecord:
         """The study, claimed: a new one, or the one that goes on, by what is asked for now."""
@@ -134,26 +132,16 @@ class Session:
                 info={"holder": self._right(), **_described(preview.info)},
                 now=datetime.now(UTC),
             )
-        await asyncio.to_thread(self._claim, study)
+        await asyncio.to_thread(self.claim.take, study)
         if preview.resumes is not None:
             spec = self.spec.to_dict()
-            await asyncio.to_thread(self.store.set_spec, study.id, spec, datetime.now(UTC), by=self.holder)
+            await asyncio.to_thread(self.store.set_spec, study.id, spec, datetime.now(UTC), by=self.claim.holder)
         return study
 
     def _right(self) -> str:
         """A new study's name at the target. One that follows a study that can't go on may find what that one left."""
         before = self.place.resumes
         return str(before.info["holder"]) if before else f"tuner-{uuid.uuid4().hex[:16]}"
-
-    def _claim(self, study: StudyRecord) -> None:
-        if self.store.claims.take(study.id, self.holder, datetime.now(UTC), self.claim_s):
-            return
-        other = self.store.study_by_id(study.id).holder or ""
-        if _dead(other):
-            self.store.claims.release(study.id, other)
-            if self.store.claims.take(study.id, self.holder, datetime.now(UTC), self.claim_s):
-                return
-        raise Refused(f"study {study.name!r} is being worked on by {other}; use --new for another study beside it")
 
     async def _acquire(self, study: StudyRecord, new: bool) -> None:
         try:
@@ -167,8 +155,8 @@ class Session:
         """Work on the study while both rights (the database's and the target's) are held."""
         working = asyncio.current_task()
         assert working is not None
-        renewing = asyncio.create_task(self._renew(study, working))
-        watching = asyncio.create_task(self._watch(working))
+        claiming = asyncio.create_task(_cancel_when(self.claim.lost(study), working))
+        watching = asyncio.create_task(_cancel_when(self.target.lost(), working))
         try:
             try:
                 confirmation, stopped_because, result = await self._work(study, preview, observe)
@@ -181,37 +169,12 @@ class Session:
                 await undisturbed(self._put_back(observe))
             # Only now: a study that is killed before goes on, which puts the target back and gives the same answer.
             study = await asyncio.to_thread(
-                self.store.finish, study.id, result, str(confirmation), datetime.now(UTC), by=self.holder
+                self.store.finish, study.id, result, str(confirmation), datetime.now(UTC), by=self.claim.holder
             )
             await self._see_it_serve(observe)
             return Ending(study, confirmation, stopped_because)
         finally:
-            renewing.cancel()
-
-    async def _renew(self, study: StudyRecord, working: asyncio.Task[Ending]) -> None:
-        """Keep the claim, and cancel the work where it is lost. A database that fails is asked again meanwhile."""
-        renewed, pause = time.monotonic(), self.claim_s / 4
-        while True:
-            await asyncio.sleep(pause)
-            began = time.monotonic()
-            try:
-                async with asyncio.timeout(renewed + self.claim_s - began):
-                    kept = await asyncio.to_thread(
-                        self.store.claims.renew, study.id, self.holder, datetime.now(UTC), self.claim_s
-                    )
-            except (StoreError, TimeoutError) as error:
-                if time.monotonic() + pause < renewed + self.claim_s:
-                    continue
-                working.cancel(f"the claim on the study could not be renewed: {str(error) or 'no answer'}")
-                return
-            if not kept:
-                working.cancel("somebody else has taken the study over")
-                return
-            renewed = began
-
-    async def _watch(self, working: asyncio.Task[Ending]) -> None:
-        """Cancel the work where the right to the target is lost, whatever it is doing."""
-        working.cancel(await self.target.lost())
+            claiming.cancel()
 
     async def _put_back(self, observe: Observer) -> None:
         try:
@@ -264,7 +227,7 @@ class Session:
         return searching(self.spec, preview.space, preview.info, preview.aim, self.store, study.id, study.name)
 
     async def _state(self, study: StudyRecord, state: StudyState, detail: str) -> None:
-        await asyncio.to_thread(self.store.set_state, study.id, state, detail, datetime.now(UTC), by=self.holder)
+        await asyncio.to_thread(self.store.set_state, study.id, state, detail, datetime.now(UTC), by=self.claim.holder)
 
     def _clock(self, info: TargetInfo) -> Callable[[], datetime]:
         """Real time for real targets; for the simulator a calendar that runs as fast as its clock."""
@@ -300,19 +263,9 @@ class Session:
         return self.spec.budget.starts * (start + min(240.0, self.spec.budget.probe))
 
 
-def _dead(holder: str) -> bool:
-    """Whether `holder` (host:pid:id) was a process of this host that no longer runs."""
-    host, _, rest = holder.partition(":")
-    pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+async def _cancel_when(lost: Coroutine[Any, Any, str], working: asyncio.Task[Ending]) -> None:
+    """Cancel the work when a right to it is lost, whatever it is doing."""
+    working.cancel(await lost)
 
 
 def _why(error: BaseException) -> str:

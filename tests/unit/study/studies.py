@@ -110,7 +110,7 @@ class Studies:
 
     async def run(self, target: Target, claim_s: float = 60.0, **options: Any) -> Ending:
         session = self.session(target, **options)
-        session.claim_s = claim_s
+        session.claim = replace(session.claim, lasts_s=claim_s)
         return await session.run(await session.look(), self.events.append)
 
     async def killed(self, start: int, **options: Any) -> None:
