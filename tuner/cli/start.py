@@ -35,6 +35,7 @@ def start(
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
     endpoint: study_options.Endpoint = None,
+    allow_foreign_traffic: study_options.AllowForeignTraffic = False,
     simulated: study_options.Simulated = None,
     model: study_options.Model = None,
     gpu: study_options.Gpu = None,
@@ -93,6 +94,7 @@ async def _run(spec: StudySpec, store: Store, new: bool, yes: bool, quiet: bool)
     session = Session(spec, store, place, connect)
     try:
         preview = await session.look()
+        await session.refuse_traffic()
         if not quiet:
             introduce(spec, preview)
         if place.live and not yes:

@@ -28,6 +28,10 @@ Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the stud
 
 Simulated = Annotated[str | None, _option(_TARGET, "GPU/MODEL", "A simulated engine instead of a cluster's.")]
 Endpoint = Annotated[str | None, _option(_TARGET, "URL", "Where the engine is reached. [default: the pod's address]")]
+AllowForeignTraffic = Annotated[
+    bool,
+    typer.Option("--allow-foreign-traffic", help="Begin although others use the engine.", rich_help_panel=_TARGET),
+]
 Model = Annotated[str | None, _option(_TARGET, "MODEL", "Model to plan with. [default: what the target says]")]
 Gpu = Annotated[str | None, _option(_TARGET, "GPU", "GPU to plan with. [default: what the target says]")]
 GpuCount = Annotated[str | None, _option(_TARGET, "NUMBER", "How many GPUs. [default: what the target says]")]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tuner.core.errors import NotRestored, TunerError
+from tuner.core.errors import NotRestored, Refused, TunerError
 from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
 from tuner.probe.prompts import read_prompts
@@ -96,6 +96,19 @@ class Session:
         differs = _differs(kept, _described(info)) if kept else ""
         resumes = None if differs else kept
         return Preview(info, space, self._aim(), self._budget(), self._expected_s(info), resumes, differs)
+
+    async def refuse_traffic(self) -> None:
+        """Raise Refused where others use the engine now, unless they may go without it."""
+        live = self.spec.target.kubernetes
+        if live is None or live.allow_foreign_traffic:
+            return
+        seen = await self.target.traffic()
+        if seen:
+            raise Refused(
+                f"the engine serves others now ({seen}): they would wait, and be measured with the study's own load; "
+                "stop their traffic (take it out of its Service or gateway for the time), tune a copy, or begin "
+                "all the same with --allow-foreign-traffic"
+            )
 
     async def run(self, preview: Preview, observe: Observer) -> Ending:
         """Carry the study out. The target is put back on every way out; a second signal does not stop that.

@@ -74,6 +74,10 @@ class SimulatedTarget:
             simulated=True,
         )
 
+    async def traffic(self) -> str:
+        """Nobody knows of it."""
+        return ""
+
     async def acquire(self, holder: str) -> None:
         """Take the target. Raises Refused where another holder has it."""
         if self._holder not in (None, holder):

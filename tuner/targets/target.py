@@ -51,6 +51,13 @@ class Target(Protocol):
         """Look without changing anything. Raises Refused where the target can't be tuned safely."""
         ...
 
+    async def traffic(self) -> str:
+        """What the engine serves now, though no study loads it ("3.3 requests/s, 2 running"); takes a few seconds.
+
+        Empty where there is nothing, and where the engine is down or does not count.
+        """
+        ...
+
     async def acquire(self, holder: str) -> None:
         """Take the exclusive right to change the target for `holder` (a study's id); keep it until `release`.
 

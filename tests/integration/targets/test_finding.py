@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import re
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.integration.targets.conftest import Bench, candidate, start
@@ -99,6 +102,27 @@ async def test_the_port_may_come_from_the_environment_and_the_model_from_the_log
     await bench.ready()
     info = await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
     assert (info.version, info.model) == ("0.32.0", "/models/tiny")
+
+
+async def test_what_others_have_served_is_seen_before_a_study_begins(
+    bench: Bench, make_target: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.targets.kubernetes.traffic._WATCH_S", 0.5)
+    target = await make_target(bench.name, acquire=False)
+    await target.inspect()
+    assert await target.traffic() == ""
+    port = next(item for item in bench.args if item.isdigit())
+
+    async def use() -> None:
+        async with httpx.AsyncClient() as http:
+            while True:
+                await http.post(f"http://127.0.0.1:{port}/v1/completions", json={"prompt": "hello"})
+                await asyncio.sleep(0.05)
+
+    user = asyncio.create_task(use())
+    seen = await target.traffic()
+    user.cancel()
+    assert re.fullmatch(r"\d[\d.e+]* requests/s", seen)
 
 
 def annotations(key: str, value: str = "x") -> Object:

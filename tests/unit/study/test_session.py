@@ -102,6 +102,21 @@ async def test_a_right_to_the_target_that_is_lost_stops_the_work_at_once(studies
     assert studies.store.study_by_id(1).detail == "the lease was taken over by another"
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_a_study_is_refused_while_others_use_the_engine(studies: Studies, allowed: bool) -> None:
+    class Busy(Target):
+        async def traffic(self) -> str:
+            return "3.3 requests/s"
+
+    session = studies.session(Busy())
+    session.spec = studies.spec(simulated=None, namespace="ns", allow_foreign_traffic=allowed or None)
+    if allowed:
+        await session.refuse_traffic()
+        return
+    with pytest.raises(Refused, match=r"3\.3 requests/s.*--allow-foreign-traffic"):
+        await session.refuse_traffic()
+
+
 @pytest.mark.parametrize(
     ("other", "reason"),
     [

@@ -17,6 +17,7 @@ OPTIONS: Mapping[str, FieldPath] = {
     "context": ("target", "kubernetes", "context"),
     "kubeconfig": ("target", "kubernetes", "kubeconfig"),
     "endpoint": ("target", "kubernetes", "endpoint"),
+    "allow-foreign-traffic": ("target", "kubernetes", "allow_foreign_traffic"),
     "simulated": ("target", "simulated"),
     "model": ("model",),
     "gpu": ("gpu",),

@@ -37,6 +37,7 @@ class KubernetesSpec(Section):
     context: fields.Text | None = None
     kubeconfig: fields.Text | None = None
     endpoint: fields.Endpoint | None = None
+    allow_foreign_traffic: bool = False
     mode: Literal["live"] = "live"
 
 

@@ -31,6 +31,7 @@ from tuner.targets.kubernetes.restore import foreign, restore, settle
 from tuner.targets.kubernetes.rollout import Ready, Rollout, Start, blame
 from tuner.targets.kubernetes.serving import Serving
 from tuner.targets.kubernetes.snapshot import Snapshot, check_size, stored
+from tuner.targets.kubernetes.traffic import seen_traffic
 from tuner.targets.target import Progress, Running
 
 #: What stays of a winner that is applied.
@@ -119,6 +120,17 @@ class KubernetesTarget:
             on_cpu=on_cpu,
             notes=tuple(notes),
         )
+
+    async def traffic(self) -> str:
+        """See Target.traffic."""
+        pod = await self._pod(self._seen.deployment)
+        if pod is None or not pod.ready:
+            return ""
+        serving = Serving(self._base(pod.ip), self._api_key)
+        try:
+            return await seen_traffic(serving, self._engine)
+        finally:
+            await serving.close()
 
     async def acquire(self, holder: str) -> None:
         """See Target.acquire."""
