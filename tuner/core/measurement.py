@@ -68,6 +68,12 @@ class Level:
     saturated: bool = False  # the probe, not the engine, was the bottleneck: void
     foreign: bool | None = False  # the engine served others' requests too: void; None: it does not tell
     preemptions: int | None = None
+    overload: float = 0.0  # where the engine fell behind an open loop: offered / served - 1, at least
+
+    @property
+    def work_share(self) -> float:
+        """The share of requests that did all their work."""
+        return 1 - sum(self.errors.values()) / self.requests if self.requests else 1.0
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,8 @@ async def measure(driver: Driver, job: Job) -> Measurement:
     The value counts `objective.count` and is higher for better, for every kind of objective:
 
     * capacity: throughput at the rate at which the SLOs cease to hold, as rate x the workload's mean tokens (the rate
-      is offered exactly, while what was served would add the noise of arrivals). It is an estimate, from levels on
+      is offered exactly, while what was served would add the noise of arrivals), without what failed and what an
+      overload would leave waiting. It is an estimate, from levels on
       both sides, for comparing. What was proven, and may be promised, is the deciding level: the PASSed one of the
       highest rate. None where no level PASSed; `value_high` is set where the SLOs did not hold at the incumbent's
       rate and the search ended there.
@@ -271,7 +272,7 @@ class _Search:
         rate = self._estimate()
         return Measurement(
             tuple(self.session.levels),
-            None if rate is None else self._value(rate),
+            None if rate is None else self._value(self._served(rate)),
             self.session.levels.index(self._deciding()),
             None if censored_at is None else self._value(censored_at),
         )
@@ -285,6 +286,16 @@ class _Search:
         if self.idle is not None and self.idle.answer is Answer.FAIL:
             return self.idle
         return rated[0][1]
+
+    def _served(self, rate: float) -> float:
+        """What the engine serves of this rate: without what fails, and no more than it served where it fell behind.
+
+        A promise may be so lax that it holds for as long as a level lasts while the queue grows.
+        """
+        behind = [one / (1 + level.overload) for one, level in self._rated() if level.overload]
+        served = min([rate, *behind])
+        nearest = min(self._rated(), key=lambda rated: abs(math.log(rated[0] / rate)))[1]
+        return served * nearest.work_share
 
     def _value(self, rate: float) -> float:
         """What the objective counts at this rate, by what the workload's requests are, not by those that it met."""

@@ -17,7 +17,7 @@ from tuner.probe.answers import STRICTEST, Stage, answer_of, hopeless
 from tuner.probe.confidence import least_count, t_quantile
 from tuner.probe.job import Limits
 from tuner.probe.observations import cohort, observe
-from tuner.probe.overload import falls_behind
+from tuner.probe.overload import overload_of
 from tuner.probe.spending import ALPHA, Look, Looks
 from tuner.probe.statistics import errors_of, latencies, measured, rates_of, statistics_of
 
@@ -120,7 +120,7 @@ class LevelTest:
     looks: Looks = field(init=False)
     _next: int = 0
     _tests: tuple[SloTest, ...] = ()
-    _behind: bool = False
+    _overload: float = 0.0
     _stopped: bool = False
 
     def __post_init__(self) -> None:
@@ -163,6 +163,7 @@ class LevelTest:
             saturated=self._bent_by(found.lag_p99_s, seen),
             foreign=None if found.foreign is None else found.foreign > 0,
             preemptions=found.preemptions,
+            overload=self._overload,
         )
 
     def _bent_by(self, lag_s: float, seen: Sequence[RequestRecord]) -> bool:
@@ -187,14 +188,14 @@ class LevelTest:
     @property
     def _answer(self) -> Answer:
         answers = {test.answer for test in self._tests}
-        if Answer.FAIL in answers or self._behind:
+        if Answer.FAIL in answers or self._overload:
             return Answer.FAIL
         return Answer.UNCERTAIN if Answer.UNCERTAIN in answers else Answer.PASS
 
     def _evaluate(self, seen: Sequence[RequestRecord], look: Look) -> None:
         stage = self._stage(seen, look)
         self._tests = tuple(answer_of(slo, observe(slo, seen, self.size.timeout_s), stage) for slo in self.slos)
-        self._behind = self.load.rate is not None and falls_behind(seen)
+        self._overload = overload_of(seen) if self.load.rate is not None else 0.0
 
     def _hopeless(self, seen: Sequence[RequestRecord], look: Look) -> bool:
         stage = self._stage(seen, look)

@@ -18,26 +18,27 @@ _CLIMB = 0.05
 _GROWTH = 2.0
 
 
-def falls_behind(records: Sequence[RequestRecord]) -> bool:
-    """Whether latencies of an open loop (warm-up excluded) grow as they do when the queue grows without bound.
+def overload_of(records: Sequence[RequestRecord]) -> float:
+    """By how much more than it serves an engine is offered in an open loop (warm-up excluded); 0 where it keeps up.
 
     At an offered load of rho > 1 the wait of a request that is due at t is (rho - 1) * t: the e2e latency climbs by
-    rho - 1 seconds a second. The answer is yes where the slope over ten batch means is over 0.05 at a one-sided level
-    of 1 % and the latency has at least doubled over the level. Fewer than 40 requests never tell.
+    rho - 1 seconds a second. Told is the lower bound of the slope over ten batch means at a one-sided level of 1 %,
+    where it is over 0.05 and the latency has at least doubled over the level. Fewer than 40 requests never tell.
     """
     ended = sorted((record for record in records if record.ok), key=lambda record: record.scheduled_s)
     if len(ended) < _LEAST_REQUESTS:
-        return False
+        return 0.0
     due = _batch_means([record.scheduled_s for record in ended])
     e2e = _batch_means([record.e2e_s for record in ended])
     if e2e[-2:].mean() < _GROWTH * e2e[:2].mean():
-        return False
+        return 0.0
     spread = due - due.mean()
     square = float((spread**2).sum())
     slope = float((spread * e2e).sum()) / square
     residuals = e2e - e2e.mean() - slope * spread
     error = math.sqrt(float((residuals**2).sum()) / (_BATCHES - 2) / square)
-    return slope - t_quantile(1 - _ALPHA, _BATCHES - 2) * error > _CLIMB
+    least = slope - t_quantile(1 - _ALPHA, _BATCHES - 2) * error
+    return least if least > _CLIMB else 0.0
 
 
 def _batch_means(values: Sequence[float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -116,6 +116,28 @@ async def test_without_slos_the_capacity_is_what_the_engine_keeps_up_with() -> N
     assert rate(measurement) == pytest.approx(driver.servers / driver.service_s(48), rel=0.25)
 
 
+async def test_requests_that_fail_are_not_served() -> None:
+    def two_of_five(planned: PlannedRequest) -> str | None:
+        return "http 503: busy" if planned.index % 5 in (1, 3) else None
+
+    limits = Limits(levels=1)
+    broken = await measure(QueueDriver(broken=two_of_five), job("ttft p50 <= 500ms", incumbent_rate=3.0, limits=limits))
+
+    assert broken.level.answer is Answer.PASS
+    assert broken.value == pytest.approx(0.6 * 3.0 * 48, rel=0.02)
+
+
+@pytest.mark.parametrize("pattern", range(4))
+async def test_a_lax_promise_is_no_credit_for_what_only_waits(pattern: int) -> None:
+    driver = QueueDriver()
+    most = driver.servers / driver.service_s(48)
+
+    measurement = await measure(driver, job("ttft p95 <= 10s", start_rate=5.0, pattern_seed=pattern))
+
+    assert measurement.value is not None
+    assert 0.85 * most < measurement.value / 48 < 1.1 * most
+
+
 async def test_errors_count_as_exceedances() -> None:
     def every_tenth(planned: PlannedRequest) -> str | None:
         return "missing tokens" if planned.index % 10 == 3 else None

@@ -53,6 +53,7 @@ levels = st.builds(
     saturated=st.booleans(),
     foreign=st.none() | st.booleans(),
     preemptions=st.none() | counts,
+    overload=numbers,
 )
 measurements = st.builds(Measurement, st.lists(levels, max_size=3).map(tuple), maybe, counts, maybe)
 verdicts = st.builds(Verdict, maybe, st.dictionaries(text, numbers, max_size=3), st.none() | failures, st.booleans())
