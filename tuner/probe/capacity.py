@@ -35,7 +35,6 @@ _FAR = -0.5
 # Log odds by which the share of exceedances must be under the allowed one (about 0.4 of it) for a level to prove it.
 _PROVABLE = 1.0
 _PROOF_STEPS = 0.5, 0.9
-_NEAR = 0.75  # of the capacity: a proof that is as near will do
 _PROOFS = 2  # levels to set time aside for
 
 
@@ -218,21 +217,12 @@ class _Search:
         return self.session.left_s > _PROOFS * self.session.proof_s(self.under * self._proof_step(), self.job.slos)
 
     async def _prove(self) -> None:
-        """Go down until a level has PASSed, where none has yet: without a proof there is no value.
-
-        Where one has, but far below, a promise nearer to the capacity is worth a usual level or two.
-        """
-        crossing = self._crossing()
-        if crossing is None:
-            return
-        rate, step = crossing, self._proof_step()
-        while not self.session.exhausted:
+        """Go down until a longer level has PASSed, where none has yet: without a proof there is no value."""
+        rate, step = self._crossing(), self._proof_step()
+        while rate is not None and self._proven() is None and not self.session.exhausted:
             rate *= step
             step *= step
-            proven = self._proven()
-            if proven is not None and proven >= min(rate, _NEAR * crossing):
-                return
-            await self.session.level(Load(rate=rate), self.job.slos, proof=proven is None)
+            await self.session.level(Load(rate=rate), self.job.slos, proof=True)
 
     def _proof_step(self) -> float:
         """By which factor a rate must fall for a share of exceedances that a level can prove, as the levels show."""
