@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 from ruamel.yaml import YAML
 
 _ROOMY = 100  # columns from which there is room between the columns of a table
+_LONG_WORD = 16  # a longer one is folded where there is no other way
 _PIPE = 100_000
 
 
@@ -41,18 +43,48 @@ def print_yaml(data: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
-    """Print rows under upper-case headings, without frames.
+    """Print rows under upper-case headings, without frames. Nothing is ever cut.
 
-    A terminal's width is kept by folding the last column; a pipe gets every row on one line.
+    A pipe gets every row on one line. A terminal's width is kept by folding texts; where that has no room, each row
+    becomes a block of its own, with the headings at its side.
     """
-    roomy = not console.is_terminal or console.width >= _ROOMY
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2 if roomy else 1, 0, 0))
-    for column in columns:
-        last = column == columns[-1]
-        table.add_column(column.upper(), overflow="fold", no_wrap=not (last and console.is_terminal))
-    for row in rows:
-        table.add_row(*map(_plain, row))
+    texts = [[_plain(cell) for cell in row] for row in rows]
+    headings = [Text(column.upper()) for column in columns]
+    gap = 2 if not console.is_terminal or console.width >= _ROOMY else 1
+    widths = _widths([headings, *texts], console.width - gap * len(columns)) if console.is_terminal else None
+    if widths == []:
+        _print_blocks(headings, texts)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, gap, 0, 0))
+    for place, heading in enumerate(headings):
+        width = widths[place] if widths else None
+        table.add_column(heading, overflow="fold", no_wrap=widths is None, width=width)
+    for row in texts:
+        table.add_row(*row)
     _unlimited().print(table)
+
+
+def _widths(lines: Sequence[Sequence[Text]], room: int) -> list[int]:
+    """How wide each column is to be, in all at most `room`; none where it can't be done.
+
+    First each gets what its words need (a long one may be folded), then those that lack the least get whole lines.
+    """
+    columns = list(zip(*lines, strict=True))
+    words = [max((cell_len(word) for cell in column for word in cell.plain.split()), default=1) for column in columns]
+    widths = [min(word, _LONG_WORD) for word in words]
+    if sum(widths) > room:
+        return []
+    for wanted in (words, [max(cell.cell_len for cell in column) for column in columns]):
+        for place in sorted(range(len(widths)), key=lambda place: wanted[place] - widths[place]):
+            widths[place] += max(0, min(wanted[place] - widths[place], room - sum(widths)))
+    return widths
+
+
+def _print_blocks(headings: Sequence[Text], rows: Sequence[Sequence[Text]]) -> None:
+    for number, row in enumerate(rows):
+        if number:
+            console.print()
+        print_facts({heading.plain: cell for heading, cell in zip(headings, row, strict=True) if cell.plain})
 
 
 def print_facts(facts: Mapping[str, str | Text]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+
 import typer
 
 from tuner.cli import options
@@ -28,4 +31,10 @@ def studies(storage: options.Storage = None, output: options.Output = OutputForm
         if output is OutputFormat.WIDE:
             columns += ["failed_starts", "screened", "created", "detail"]
         headings = [column.replace("_", "-") for column in columns]
-        print_table(headings, [["" if row[c] is None else str(row[c]) for c in columns] for row in rows])
+        print_table(headings, [[_cell(column, row[column]) for column in columns] for row in rows])
+
+
+def _cell(column: str, value: Any) -> str:
+    if column in ("created", "updated"):
+        return f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M}"
+    return "" if value is None else str(value)

@@ -27,13 +27,33 @@ def _terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> io.StringIO:
     return out
 
 
-@pytest.mark.parametrize("width", [60, 80, 140])
-def test_a_table_keeps_within_a_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+WIDE = [*COLUMNS, "start", "probe", "levels", "candidate", "why tried", "message"]
+REST = ["1 min 06 s", "11 min 04 s", "9", "max_num_batched_tokens=512 max_num_seqs=1280", "TPE", "out of memory"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+@pytest.mark.parametrize(("columns", "rest"), [(COLUMNS, []), (WIDE, REST)], ids=["narrow", "wide"])
+def test_a_table_keeps_within_a_terminal_and_cuts_nothing(
+    monkeypatch: pytest.MonkeyPatch, width: int, columns: list[str], rest: list[str]
+) -> None:
     out = _terminal(monkeypatch, width)
-    output.print_table(COLUMNS, ROWS)
-    lines = out.getvalue().splitlines()
-    assert max(map(len, lines)) <= width
-    assert "max_num_batched_tokens=24576" in out.getvalue()
+    output.print_table(columns, [[*row, *rest] for row in ROWS])
+    assert max(map(len, out.getvalue().splitlines())) <= width
+    words = out.getvalue().split()
+    for expected in (
+        *" ".join(columns).upper().split(),
+        *(word for row in ROWS for cell in row for word in cell.split()),
+    ):
+        assert expected in words
+    assert all(word in words for cell in rest for word in cell.split())
+
+
+def test_a_row_that_no_line_has_room_for_becomes_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = _terminal(monkeypatch, 60)
+    output.print_table(["name", *"abcdefg"], [["one", *["1234567890"] * 6, ""], ["two", *["12"] * 7]])
+    lines = [line.split() for line in out.getvalue().splitlines()]
+    assert lines[:2] == [["NAME", "one"], ["A", "1234567890"]]
+    assert lines[7:10] == [[], ["NAME", "two"], ["A", "12"]]  # nothing is said of G, which the first has not
 
 
 def test_a_pipe_gets_a_row_on_a_line_without_escapes_or_padding(capsys: pytest.CaptureFixture[str]) -> None:
