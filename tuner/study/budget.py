@@ -134,7 +134,7 @@ def killed_starts(trial: TrialRecord) -> list[float]:
 def _by_start(phases: tuple[PhaseRecord, ...]) -> Iterator[list[PhaseRecord]]:
     at_work = [one for one in phases if one.phase in _AT_WORK]
     begins = [index for index, one in enumerate(at_work) if one.phase is Phase.STARTING]
-    for begin, end in zip(begins, [*begins[1:], len(at_work)], strict=True):
+    for begin, end in zip(begins, [*begins[1:], None], strict=False):
         yield at_work[begin:end]
 
 

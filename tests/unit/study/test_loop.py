@@ -16,6 +16,7 @@ from tuner.core.errors import TunerError
 from tuner.core.knob import Candidate
 from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, RequestRecord
 from tuner.store import Store, StudyState, TrialKind
+from tuner.study.budget import killed_starts
 from tuner.study.progress import Event, Note
 from tuner.study.report import overview, report
 from tuner.targets.simulated import SimulatedDriver
@@ -174,3 +175,11 @@ async def test_a_killed_trial_goes_on_with_its_number_and_is_told_once(studies: 
     await studies.run(Simulated())
     again = studies.trials()[begun.number]
     assert (again.id, again.candidate, again.told) == (begun.id, begun.candidate, True)
+
+
+async def test_a_trial_that_was_killed_before_its_start_cost_nothing(studies: Studies) -> None:
+    await studies.killed(2)
+    begun = studies.trials()[-1]
+    suggested = replace(begun, phases=begun.phases[:1])
+    assert killed_starts(suggested) == []
+    assert len(killed_starts(begun)) == 1
