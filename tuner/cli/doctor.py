@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tuner.cli import options
 from tuner.cli.options import OutputFormat
-from tuner.cli.output import console, print_json, print_yaml
+from tuner.cli.output import console, emit
 from tuner.core.errors import InvalidInput
 from tuner.study.checkup import check_namespace
 from tuner.study.doctor import Finding, Severity, examine_file
@@ -56,12 +56,7 @@ def doctor(
         findings = examine_file(_read(file), assume_version=assume_version)
     else:
         findings = asyncio.run(_cluster(deployment, namespace, context, kubeconfig, assume_version))
-    if output is OutputFormat.JSON:
-        print_json([asdict(finding) for finding in findings])
-    elif output is OutputFormat.YAML:
-        print_yaml([asdict(finding) for finding in findings])
-    else:
-        _print(findings)
+    emit(output, [asdict(finding) for finding in findings], lambda: _print(findings))
     if any(finding.severity is Severity.BLOCKER for finding in findings):
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from typing import Any, TextIO
 
@@ -14,7 +14,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
-from ruamel.yaml import YAML
+
+from tuner.cli.options import OutputFormat
+from tuner.export.document import dump
 
 _ROOMY = 100  # columns from which there is room between the columns of a table
 _LONG_WORD = 16  # a longer one is folded where there is no other way
@@ -30,16 +32,14 @@ class _Console(Console):
 console: Console = _Console()
 
 
-def print_json(data: Any) -> None:
-    """Print data as JSON, one document."""
-    print(json.dumps(data, indent=2, default=str))
-
-
-def print_yaml(data: Any) -> None:
-    """Print data as one YAML document."""
-    yaml = YAML(typ="safe")
-    yaml.default_flow_style = False
-    yaml.dump(json.loads(json.dumps(data, default=str)), sys.stdout)
+def emit(wanted: OutputFormat, data: Any, table: Callable[[], None]) -> None:
+    """Print `data` as one JSON or YAML document, or have it printed for people."""
+    if wanted is OutputFormat.JSON:
+        print(json.dumps(data, indent=2, default=str))
+    elif wanted is OutputFormat.YAML:
+        sys.stdout.write(dump(json.loads(json.dumps(data, default=str))))
+    else:
+        table()
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:

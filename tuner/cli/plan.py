@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tuner.cli import options, study_options, units
 from tuner.cli.options import OutputFormat
-from tuner.cli.output import console, print_facts, print_json, print_table, print_yaml, say
+from tuner.cli.output import console, emit, print_facts, print_table, say
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate, Value
 from tuner.core.workload import Objective
@@ -61,12 +61,7 @@ def plan(
     spec = load_spec(file, given)
     with Store.open(options.storage_url(storage)) as store:
         preview, made = asyncio.run(_plan(spec, store, _values(set_ or []), first))
-    if output is OutputFormat.JSON:
-        print_json(made.to_dict())
-    elif output is OutputFormat.YAML:
-        print_yaml(made.to_dict())
-    else:
-        _print(preview, made)
+    emit(output, made.to_dict(), lambda: _print(preview, made))
 
 
 async def _plan(spec: StudySpec, store: Store, wanted: dict[str, Value], first: int) -> tuple[Preview, Plan]:

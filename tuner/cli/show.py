@@ -10,7 +10,7 @@ from rich.text import Text
 
 from tuner.cli import options, units
 from tuner.cli.options import OutputFormat
-from tuner.cli.output import print_facts, print_json, print_table, print_yaml
+from tuner.cli.output import emit, print_facts, print_table
 from tuner.core.workload import Objective
 from tuner.store import StudyRecord, TrialKind, TrialRecord
 from tuner.study.confirm import Conclusion
@@ -32,12 +32,7 @@ def show(
     with options.existing_store(storage) as store:
         record = find_study(store, study)
         trials = store.trials(record.id)
-    if output is OutputFormat.JSON:
-        print_json(report(record, trials))
-    elif output is OutputFormat.YAML:
-        print_yaml(report(record, trials))
-    else:
-        print_study(record, trials, wide=output is OutputFormat.WIDE)
+    emit(output, report(record, trials), lambda: print_study(record, trials, wide=output is OutputFormat.WIDE))
 
 
 def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool) -> None:

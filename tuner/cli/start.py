@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -12,10 +13,10 @@ from tuner.cli import options, study_options
 from tuner.cli.introduction import agree, introduce
 from tuner.cli.live import LiveView
 from tuner.cli.options import OutputFormat
-from tuner.cli.output import console, print_json, print_yaml
+from tuner.cli.output import console, emit
 from tuner.cli.show import print_study
 from tuner.engines import engine_named
-from tuner.store import Store
+from tuner.store import Store, TrialRecord
 from tuner.store.url import masked
 from tuner.study.place import find_place, http_connector
 from tuner.study.report import report
@@ -77,14 +78,13 @@ def start(
     with Store.open(spec.storage) as store:
         ending = asyncio.run(_run(spec, store, new, yes, quiet=output in (OutputFormat.JSON, OutputFormat.YAML)))
         trials = store.trials(ending.study.id)
-    if output is OutputFormat.JSON:
-        print_json(report(ending.study, trials))
-    elif output is OutputFormat.YAML:
-        print_yaml(report(ending.study, trials))
-    else:
-        print()
-        print_study(ending.study, trials, wide=output is OutputFormat.WIDE)
-        _say_what_next(ending, spec)
+    emit(output, report(ending.study, trials), lambda: _print(ending, trials, spec, wide=output is OutputFormat.WIDE))
+
+
+def _print(ending: Ending, trials: Sequence[TrialRecord], spec: StudySpec, *, wide: bool) -> None:
+    print()
+    print_study(ending.study, trials, wide=wide)
+    _say_what_next(ending, spec)
 
 
 async def _run(spec: StudySpec, store: Store, new: bool, yes: bool, quiet: bool) -> Ending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +10,7 @@ import typer
 
 from tuner.cli import options
 from tuner.cli.options import OutputFormat
-from tuner.cli.output import print_json, print_table, print_yaml
+from tuner.cli.output import emit, print_table
 from tuner.study.report import overview
 
 
@@ -22,16 +23,15 @@ def studies(storage: options.Storage = None, output: options.Output = OutputForm
     """List the studies: state, target, answer and what they took."""
     with options.existing_store(storage) as store:
         rows = [overview(study, store.trials(study.id)) for study in store.studies()]
-    if output is OutputFormat.JSON:
-        print_json(rows)
-    elif output is OutputFormat.YAML:
-        print_yaml(rows)
-    else:
-        columns = ["name", "state", "target", "summary", "starts", "gpu_minutes", "updated"]
-        if output is OutputFormat.WIDE:
-            columns += ["failed_starts", "screened", "created", "detail"]
-        headings = [column.replace("_", "-") for column in columns]
-        print_table(headings, [[_cell(column, row[column]) for column in columns] for row in rows])
+    emit(output, rows, lambda: _print(rows, wide=output is OutputFormat.WIDE))
+
+
+def _print(rows: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
+    columns = ["name", "state", "target", "summary", "starts", "gpu_minutes", "updated"]
+    if wide:
+        columns += ["failed_starts", "screened", "created", "detail"]
+    headings = [column.replace("_", "-") for column in columns]
+    print_table(headings, [[_cell(column, row[column]) for column in columns] for row in rows])
 
 
 def _cell(column: str, value: Any) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from ruamel.yaml import YAML
 
 from tuner.cli import output
+from tuner.cli.options import OutputFormat
 
 ROWS = [
     ["0", "baseline", "1,037", "as found"],
@@ -74,7 +75,15 @@ def test_brackets_are_text(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_and_yaml_hold_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     data = {"value": 1.5, "none": None, "text": "yes", "when": datetime(2026, 3, 1, tzinfo=UTC), "many": [1, "2"]}
-    output.print_json(data)
+    output.emit(OutputFormat.JSON, data, pytest.fail)
     as_json = json.loads(capsys.readouterr().out)
-    output.print_yaml(data)
+    output.emit(OutputFormat.YAML, data, pytest.fail)
     assert YAML(typ="safe").load(capsys.readouterr().out) == as_json
+
+
+@pytest.mark.parametrize("text", ["off", "no", "y", "1:30", "1e3", "0x1f", "2026-03-01", "~", ""])
+def test_text_stays_text_for_readers_of_older_yaml(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    output.emit(OutputFormat.YAML, {"speculative_method": text}, pytest.fail)
+    old = YAML(typ="safe", pure=True)
+    old.version = (1, 1)
+    assert old.load(capsys.readouterr().out) == {"speculative_method": text}
