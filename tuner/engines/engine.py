@@ -56,8 +56,8 @@ class Engine(Protocol):
         """The port that the server listens on with these flags."""
         ...
 
-    def syntax(self, version: str | None) -> FlagSyntax:
-        """The command-line grammar of `version` (None: the newest known)."""
+    def syntax(self) -> FlagSyntax:
+        """The command-line grammar: one reads every version."""
         ...
 
     def spell(

@@ -84,6 +84,6 @@ class Result:
 
     def _words(self, lists: Mapping[str, Sequence[str] | None]) -> set[str]:
         """Names of the flags in use, also where they are abbreviated or written with another of their names."""
-        syntax = engine_named(self.engine).syntax(None)
+        syntax = engine_named(self.engine).syntax()
         items = [item for name in ("command", "args") for item in lists.get(name) or ()]
         return {use.flag.name for use in parse(items, syntax) if use.flag is not None}

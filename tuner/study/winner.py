@@ -108,7 +108,7 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
         deployment=winner.deployment,
         container=found.container.name,
         original={name: container.get(name) for name in ("command", "args")},
-        changed=edit(container, engine.syntax(None), edits),
+        changed=edit(container, engine.syntax(), edits),
         edits=edits,
         resources=_resources(gpus),
         selector=before["spec"]["selector"],

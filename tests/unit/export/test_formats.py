@@ -72,7 +72,7 @@ def live(args: list[str] | None = None, **container: Any) -> dict[str, Any]:
 
 
 def result(deployment: dict[str, Any], winner: Candidate = WINNER, **fields: Any) -> Result:
-    syntax = VLLM.syntax(None)
+    syntax = VLLM.syntax()
     template = deployment["spec"]["template"]
     found = find_engine(template, VLLM.owns, syntax)
     baseline, fixed = VLLM.read(found.readable)

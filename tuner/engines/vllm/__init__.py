@@ -25,7 +25,7 @@ class _Vllm:
     def port(self, uses: Sequence[FlagUse]) -> int:
         return flags.port(uses)
 
-    def syntax(self, version: str | None) -> FlagSyntax:  # noqa: ARG002 - one grammar reads every version
+    def syntax(self) -> FlagSyntax:
         return flags.syntax()
 
     def spell(

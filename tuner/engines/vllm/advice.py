@@ -30,7 +30,7 @@ def check(uses: Sequence[FlagUse], version: str | None) -> list[FlagAdvice]:
 
 
 def _of_use(use: FlagUse, uses: Sequence[FlagUse], version: str | None) -> Iterator[FlagAdvice]:
-    name = _name(use)
+    name = use.known_as
     if name in past():
         yield _of_past(past()[name], use, uses, version)
         return
@@ -181,7 +181,7 @@ def _json_problems(use: FlagUse, option: Option, version: str | None) -> Iterato
 
 def _duplicates(uses: Sequence[FlagUse]) -> Iterator[FlagAdvice]:
     for use in uses:
-        option = options().find(_name(use))
+        option = options().find(use.known_as)
         if option is None or option.repeats or not whole(use):
             continue
         final = last(uses, option.name)
@@ -206,7 +206,7 @@ def _relations(uses: Sequence[FlagUse]) -> Iterator[FlagAdvice]:
             f"must be at least --max-model-len ({length}) without chunked prefill; the engine stops otherwise",
             f"--max-num-batched-tokens={length}",
         )
-    if any(_name(use) == "config" and use.text.startswith("--config=") for use in uses):
+    if any(use.known_as == "config" and use.text.startswith("--config=") for use in uses):
         yield FlagAdvice("--config=FILE", "read only when written as two words", "--config FILE")
 
 
@@ -219,10 +219,6 @@ def _int(uses: Sequence[FlagUse], name: str) -> int | None:
     except ValueError:
         return None
     return value if isinstance(value, int) else None
-
-
-def _name(use: FlagUse) -> str:
-    return use.flag.name if use.flag is not None else use.name
 
 
 def _said(version: str | None) -> str:

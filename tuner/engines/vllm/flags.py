@@ -69,7 +69,7 @@ def syntax() -> FlagSyntax:
 def port(uses: Sequence[FlagUse]) -> int:
     """The last --port, else 8000. Raises InvalidInput."""
     option = _option("port")
-    values = [_value(use, option) for use in uses if _name(use) == option.name]
+    values = [_value(use, option) for use in uses if use.known_as == option.name]
     return int(values[-1]) if values else DEFAULT_PORT
 
 
@@ -120,7 +120,7 @@ def read(uses: Sequence[FlagUse]) -> tuple[Candidate, dict[str, Value]]:
     values: dict[str, Value] = {}
     problems: list[str] = []
     for use in uses:
-        option = options().of_knob(_name(use))
+        option = options().of_knob(use.known_as)
         if option is None or option.dest not in (*TUNABLES, *PLANNING):
             continue
         if option.dest in PLANNING and option.boolean and not isinstance(use.value, bool):
@@ -144,17 +144,13 @@ def read(uses: Sequence[FlagUse]) -> tuple[Candidate, dict[str, Value]]:
 
 def last(uses: Iterable[FlagUse], name: str) -> FlagUse | None:
     """The use of an option that counts."""
-    found = [use for use in uses if _name(use) == name and whole(use)]
+    found = [use for use in uses if use.known_as == name and whole(use)]
     return found[-1] if found else None
 
 
 def whole(use: FlagUse) -> bool:
     """False for one key of a JSON option (--speculative-config.method)."""
     return "." not in use.name
-
-
-def _name(use: FlagUse) -> str:
-    return use.flag.name if use.flag is not None else use.name
 
 
 def _option(knob: str) -> Option:

@@ -47,7 +47,7 @@ def config_of(uses: Iterable[FlagUse]) -> dict[str, object]:
     whole: dict[str, object] = {}
     parts: dict[str, object] = {}
     for use in uses:
-        name = use.flag.name if use.flag is not None else use.name
+        name = use.known_as
         key = use.name.partition(".")[2]
         if name == CONFIG:
             if key:

@@ -119,7 +119,7 @@ def _find(template: Mapping[str, Any], engines: Sequence[Engine]) -> tuple[Engin
     refusals = []
     for engine in engines:
         try:
-            return engine, find_engine(template, engine.owns, engine.syntax(None))
+            return engine, find_engine(template, engine.owns, engine.syntax())
         except UnsupportedShape as refusal:
             refusals.append((engine, refusal.unsupported))
     named = [entry for entry in refusals if entry[1].shape is not Shape.NO_ENGINE]

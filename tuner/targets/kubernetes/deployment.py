@@ -12,23 +12,24 @@ from tuner.core.errors import NotRestored, Refused, TunerError
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate, Value
 from tuner.core.target import TargetInfo
-from tuner.engines.engine import Engine, Exit
+from tuner.engines.engine import Engine
 from tuner.podspec import EngineContainer
 from tuner.podspec.image import tag_version
 from tuner.targets.kubernetes import changes, fields, guarded, readback, replicas
 from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.diagnosis import diagnose
 from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.discover import Examination, examine
-from tuner.targets.kubernetes.errors import ApiError, Invalid
+from tuner.targets.kubernetes.errors import Invalid
 from tuner.targets.kubernetes.external import fail_if_changed
 from tuner.targets.kubernetes.fields import Object
 from tuner.targets.kubernetes.hardware import gpu_of
 from tuner.targets.kubernetes.lease import Lease
 from tuner.targets.kubernetes.model import model_of, positional_model
-from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure
-from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
+from tuner.targets.kubernetes.pods import PodState, read_pod
+from tuner.targets.kubernetes.resources import DEPLOYMENTS, REPLICASETS
 from tuner.targets.kubernetes.restore import foreign, restore, settle
-from tuner.targets.kubernetes.rollout import Ready, Rollout, Start, blame
+from tuner.targets.kubernetes.rollout import Ready, Rollout, Start
 from tuner.targets.kubernetes.serving import Serving
 from tuner.targets.kubernetes.snapshot import Snapshot, check_size, stored
 from tuner.targets.kubernetes.traffic import seen_traffic
@@ -36,13 +37,9 @@ from tuner.targets.target import Progress, Running
 
 #: What stays of a winner that is applied.
 _KEPT = (fields.COMMAND, fields.ARGS, fields.GPUS)
-# The kubelet shows an exit about a second after it; what shows later was not the reason.
-_DIAGNOSE_S = 3.0
 _NOT_HELD = "acquire the target before changing it"
-_POLL_S = 0.3
 _AGAIN_S = 1.0
 _ON_CPU = re.compile(r"device_config=cpu\b|detected platform cpu\b")
-_SPECIFIC = frozenset({Cause.GPU_OOM_UNDER_LOAD, Cause.HOST_OOM, Cause.KV_CACHE_TOO_SMALL})
 
 
 class KubernetesTarget:
@@ -197,17 +194,7 @@ class KubernetesTarget:
         """See Target.diagnose."""
         if self._written is None or self._ready is None:
             return failure
-        limit = self.now() + _DIAGNOSE_S
-        while True:
-            try:
-                better = await self._look(self._written, self._ready)
-            except TrialFailed as external:
-                return external.failure
-            except ApiError:
-                return failure
-            if better is not None or self.now() > limit:
-                return better or failure
-            await asyncio.sleep(_POLL_S)
+        return await diagnose(self._client, self._start(self._written), self._ready, failure)
 
     async def restore(self) -> None:
         """See Target.restore."""
@@ -265,11 +252,13 @@ class KubernetesTarget:
             raise Refused(_NOT_HELD)
         self._lease.check()
 
+    def _start(self, written: Object) -> Start:
+        return Start(written, self._container.name, self._engine, self._base, self._api_key)
+
     async def _follow(
         self, written: Object, candidate: Candidate, began: float, deadline_s: float, progress: Progress
     ) -> Running:
-        start = Start(written, self._container.name, self._engine, self._base, self._api_key)
-        ready = await Rollout(self._client, start, deadline_s, progress, self._check_lease).wait()
+        ready = await Rollout(self._client, self._start(written), deadline_s, progress, self._check_lease).wait()
         took = self.now() - began
         facts = await self._facts(ready)
         readback.fail_unless_applied(self._engine, candidate, facts)
@@ -283,7 +272,7 @@ class KubernetesTarget:
         return changes.for_start(
             original,
             name,
-            self._engine.syntax(None),
+            self._engine.syntax(),
             self._engine.spell(candidate, self._baseline, fixed=self._settings, version=self._version),
             deadline_s=deadline_s,
             mark=mark,
@@ -361,28 +350,6 @@ class KubernetesTarget:
             return self._engine.facts(log, await serving.text("/metrics"))
         finally:
             await serving.close()
-
-    async def _look(self, written: Object, ready: Ready) -> Failure | None:
-        """One look for what stopped an engine that was ready; None where nothing shows."""
-        live = await self._client.find(DEPLOYMENTS, self._namespace, self._name)
-        fail_if_changed(written, live)
-        raw = await self._client.find(PODS, self._namespace, ready.pod.name)
-        if raw is None:
-            return Failure(Cause.EXTERNAL_CHANGE, f"the pod {ready.pod.name} was deleted")
-        pod = read_pod(raw, self._container.name)
-        if pod.crash is not None and pod.ends > ready.pod.ends:
-            log = await self._log(pod, previous=pod.log_is_previous)
-            return blame(self._engine, log or pod.crash.message, pod.crash, under_load=True)
-        failure = setup_failure(pod)
-        if failure is not None:
-            return failure
-        if pod.deleting:
-            return Failure(Cause.EXTERNAL_CHANGE, f"the pod {pod.name} is being deleted")
-        told = self._engine.diagnose(await self._log(pod), Exit(None), under_load=True)
-        return told if told.cause in _SPECIFIC else None
-
-    async def _log(self, pod: PodState, previous: bool = False) -> str:
-        return await self._client.log(self._namespace, pod.name, self._container.name, previous=previous, tail=1000)
 
     async def _pod(self, deployment: Object) -> PodState | None:
         """The pod that runs now, if any."""

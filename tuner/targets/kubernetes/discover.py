@@ -104,7 +104,7 @@ def recognise(deployment: Object, engines: Sequence[Engine], *, named: bool = Fa
     name, template = deployment["metadata"]["name"], deployment["spec"]["template"]
     for engine in engines:
         try:
-            return Found(name, engine, find_engine(template, engine.owns, engine.syntax(None)))
+            return Found(name, engine, find_engine(template, engine.owns, engine.syntax()))
         except UnsupportedShape as error:
             hidden = named and error.unsupported.shape is not Shape.NO_ENGINE
             if hidden or any(_owned(container, engine) for container in template["spec"]["containers"]):

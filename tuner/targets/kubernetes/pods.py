@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tuner.core.cause import Cause, Failure
-from tuner.engines.engine import Exit
+from tuner.engines.engine import Engine, Exit
 from tuner.targets.kubernetes.fields import Object
 
 _IMAGE_OR_CONFIG = frozenset(
@@ -133,6 +133,15 @@ def setup_failure(pod: PodState) -> Failure | None:
         cause = Cause.HOST_OOM if "memory" in pod.evicted.lower() else Cause.EXTERNAL_CHANGE
         return Failure(cause, f"the pod was evicted: {pod.evicted}")
     return None
+
+
+def blame(engine: Engine, log: str, run: Ended, under_load: bool) -> Failure:
+    """The cause of a run's end. The platform's word on memory counts more than a log that was cut off."""
+    failure = engine.diagnose(log, run.exit, under_load)
+    if run.reason != "OOMKilled" or failure.cause is Cause.HOST_OOM:
+        return failure
+    evidence = failure.evidence or engine.redact("\n".join(log.splitlines()[-20:]))
+    return Failure(Cause.HOST_OOM, f"killed for using more memory than the container's limit ({run})", evidence)
 
 
 def _ended(state: Object) -> Ended | None:

@@ -15,7 +15,7 @@ from tuner.targets.kubernetes import replicas
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.external import fail_if_changed
 from tuner.targets.kubernetes.fields import Object, container_of
-from tuner.targets.kubernetes.pods import Ended, PodState, read_pod, setup_failure
+from tuner.targets.kubernetes.pods import Ended, PodState, blame, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
 from tuner.targets.kubernetes.serving import Health, Serving
 from tuner.targets.target import Progress
@@ -247,12 +247,3 @@ class Rollout:
 
     def _outages(self) -> float:
         return self._client.outage_s - self._outage_s
-
-
-def blame(engine: Engine, log: str, run: Ended, under_load: bool) -> Failure:
-    """The cause of a run's end. The platform's word on memory counts more than a log that was cut off."""
-    failure = engine.diagnose(log, run.exit, under_load)
-    if run.reason != "OOMKilled" or failure.cause is Cause.HOST_OOM:
-        return failure
-    evidence = failure.evidence or engine.redact("\n".join(log.splitlines()[-20:]))
-    return Failure(Cause.HOST_OOM, f"killed for using more memory than the container's limit ({run})", evidence)

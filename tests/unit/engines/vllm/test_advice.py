@@ -11,7 +11,7 @@ from tuner.engines.engine import FlagAdvice
 from tuner.podspec.flags import parse
 
 VLLM = engine_named("vllm")
-SYNTAX = VLLM.syntax(None)
+SYNTAX = VLLM.syntax()
 
 
 def check(*items: str, version: str | None = None) -> list[FlagAdvice]:

@@ -18,7 +18,7 @@ from tuner.podspec.edits import edit
 from tuner.podspec.flags import parse
 
 VLLM = engine_named("vllm")
-SYNTAX = VLLM.syntax(None)
+SYNTAX = VLLM.syntax()
 
 
 def read(*items: str) -> tuple[Candidate, dict[str, Value]]:

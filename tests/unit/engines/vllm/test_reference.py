@@ -22,7 +22,7 @@ from tuner.podspec.launch import launch
 from tuner.podspec.shapes import UnsupportedShape
 
 VLLM = engine_named("vllm")
-SYNTAX = VLLM.syntax(None)
+SYNTAX = VLLM.syntax()
 FOLDER = os.environ.get("TUNER_REFERENCE_DATA")
 pytestmark = [
     pytest.mark.reference,

@@ -51,7 +51,7 @@ def test_a_patch_back_undoes_any_patch(
 
 
 def test_putting_fields_into_an_object_is_what_the_server_does() -> None:
-    values = changes.for_start(deployment(), "engine", VLLM.syntax(None), [], mark="m", deadline_s=60)
+    values = changes.for_start(deployment(), "engine", VLLM.syntax(), [], mark="m", deadline_s=60)
     local = copy.deepcopy(deployment())
     fields.put(local, "engine", values)
     assert local == merged(deployment(), fields.patch("engine", values), strategic=True)
@@ -59,7 +59,7 @@ def test_putting_fields_into_an_object_is_what_the_server_does() -> None:
 
 def test_putting_the_original_back_leaves_no_empty_remains() -> None:
     before = deployment()
-    values = changes.for_start(before, "engine", VLLM.syntax(None), [], mark="m", deadline_s=60)
+    values = changes.for_start(before, "engine", VLLM.syntax(), [], mark="m", deadline_s=60)
     values[fields.GPUS] = {"limits": "2", "requests": None}
     body = copy.deepcopy(before)
     fields.put(body, "engine", values)
@@ -76,7 +76,7 @@ def test_a_list_that_loses_its_last_item_is_taken_out() -> None:
     body = deployment()
     body["spec"]["template"]["spec"]["containers"][0]["args"] = ["--max-num-seqs=64"]
     edits = VLLM.spell(Candidate(), Candidate.of(max_num_seqs=64))
-    values = changes.for_start(body, "engine", VLLM.syntax(None), edits, mark="m", deadline_s=60)
+    values = changes.for_start(body, "engine", VLLM.syntax(), edits, mark="m", deadline_s=60)
     assert values["args"] is None
     changed = merged(body, fields.patch("engine", values), strategic=True)
     assert fields.read(changed, "engine", values) == values
@@ -84,7 +84,7 @@ def test_a_list_that_loses_its_last_item_is_taken_out() -> None:
 
 def test_a_start_changes_only_the_flags_asked_for() -> None:
     edits = VLLM.spell(Candidate.of(max_num_seqs=8), Candidate.of(max_num_seqs=64))
-    values = changes.for_start(deployment(), "engine", VLLM.syntax(None), edits, mark="m", deadline_s=900.5)
+    values = changes.for_start(deployment(), "engine", VLLM.syntax(), edits, mark="m", deadline_s=900.5)
     assert values["args"] == ["--max-num-seqs=8", "--port", "8000"]
     assert values["command"] == deployment()["spec"]["template"]["spec"]["containers"][0]["command"]
     assert values[fields.DEADLINE] == 1500

@@ -1,0 +1,59 @@
+"""Why an engine that was ready no longer serves, by the Deployment, its pod and its log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from tuner.core.cause import Cause, Failure, TrialFailed
+from tuner.engines.engine import Exit
+from tuner.targets.kubernetes.client import Client
+from tuner.targets.kubernetes.errors import ApiError
+from tuner.targets.kubernetes.external import fail_if_changed
+from tuner.targets.kubernetes.pods import blame, read_pod, setup_failure
+from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS
+from tuner.targets.kubernetes.rollout import Ready, Start
+
+# The kubelet shows an exit about a second after it; what shows later was not the reason.
+_LOOK_S = 3.0
+_POLL_S = 0.3
+_LOG_LINES = 1000
+_SPECIFIC = frozenset({Cause.GPU_OOM_UNDER_LOAD, Cause.HOST_OOM, Cause.KV_CACHE_TOO_SMALL})
+
+
+async def diagnose(client: Client, start: Start, ready: Ready, failure: Failure) -> Failure:
+    """`failure` refined by what shows within seconds; itself where nothing does."""
+    limit = time.monotonic() + _LOOK_S
+    while True:
+        try:
+            better = await _look(client, start, ready)
+        except TrialFailed as external:
+            return external.failure
+        except ApiError:
+            return failure
+        if better is not None or time.monotonic() > limit:
+            return better or failure
+        await asyncio.sleep(_POLL_S)
+
+
+async def _look(client: Client, start: Start, ready: Ready) -> Failure | None:
+    """One look; None where nothing shows."""
+    metadata, name = start.deployment["metadata"], ready.pod.name
+
+    async def log(previous: bool = False) -> str:
+        return await client.log(metadata["namespace"], name, start.container, previous=previous, tail=_LOG_LINES)
+
+    fail_if_changed(start.deployment, await client.find(DEPLOYMENTS, metadata["namespace"], metadata["name"]))
+    found = await client.find(PODS, metadata["namespace"], name)
+    if found is None:
+        return Failure(Cause.EXTERNAL_CHANGE, f"the pod {name} was deleted")
+    pod = read_pod(found, start.container)
+    if pod.crash is not None and pod.ends > ready.pod.ends:
+        return blame(start.engine, await log(pod.log_is_previous) or pod.crash.message, pod.crash, under_load=True)
+    failure = setup_failure(pod)
+    if failure is not None:
+        return failure
+    if pod.deleting:
+        return Failure(Cause.EXTERNAL_CHANGE, f"the pod {name} is being deleted")
+    told = start.engine.diagnose(await log(), Exit(None), under_load=True)
+    return told if told.cause in _SPECIFIC else None
