@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,11 +50,11 @@ def apply(
         deadline_s = parse_duration(rollout_deadline)
     except ValueError as error:
         raise InvalidInput(f"--rollout-deadline: {error}") from None
-    asyncio.run(_apply(winner, str(kubeconfig) if kubeconfig else None, context, endpoint, deadline_s, yes))
+    asyncio.run(_apply(winner, kubeconfig, context, endpoint, deadline_s, yes))
 
 
 async def _apply(
-    winner: Winner, kubeconfig: str | None, context: str | None, endpoint: str | None, deadline_s: float, yes: bool
+    winner: Winner, kubeconfig: Path | None, context: str | None, endpoint: str | None, deadline_s: float, yes: bool
 ) -> None:
     client = await Client.connect(kubeconfig, context)
     target = KubernetesTarget(

@@ -64,7 +64,7 @@ def doctor(
 async def _cluster(
     deployment: str | None, namespace: str | None, context: str | None, kubeconfig: Path | None, version: str | None
 ) -> list[Finding]:
-    client = await Client.connect(str(kubeconfig) if kubeconfig else None, context)
+    client = await Client.connect(kubeconfig, context)
     try:
         return await check_namespace(client, namespace or client.namespace, deployment, version)
     finally:
@@ -74,8 +74,10 @@ async def _cluster(
 def _read(file: Path) -> str:
     try:
         return typer.get_text_stream("stdin").read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file}: can't be read: {error}") from None
+    except OSError as error:
+        raise InvalidInput(f"{file}: can't be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{file}: is not text in UTF-8: byte {error.start} is none of it") from None
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -36,12 +37,10 @@ def export(
     with options.existing_store(storage) as store:
         winner = winner_of(find_study(store, study))
     wanted = formats_for(winner, format_)
-    sys.stdout.write(
-        FORMATS[wanted](asyncio.run(_result(winner, str(kubeconfig) if kubeconfig else None, context, wanted)))
-    )
+    sys.stdout.write(FORMATS[wanted](asyncio.run(_result(winner, kubeconfig, context, wanted))))
 
 
-async def _result(winner: Winner, kubeconfig: str | None, context: str | None, wanted: str) -> Result:
+async def _result(winner: Winner, kubeconfig: Path | None, context: str | None, wanted: str) -> Result:
     if winner.simulated or wanted == "flags":
         return as_flags(winner)
     client = await Client.connect(kubeconfig, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import typer
 
@@ -32,9 +33,9 @@ def restore(
 
 
 async def _restore(
-    namespace: str | None, name: str, context: str | None, kubeconfig: object, force: bool, keep: bool
+    namespace: str | None, name: str, context: str | None, kubeconfig: Path | None, force: bool, keep: bool
 ) -> str:
-    client = await connect(str(kubeconfig) if kubeconfig else None, context)
+    client = await connect(kubeconfig, context)
     try:
         where = namespace or client.namespace
         return str(await restore_deployment(client, where, name, force=force, keep=keep))

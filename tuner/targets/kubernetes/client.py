@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
@@ -72,7 +73,7 @@ class Client:
 
     @classmethod
     async def connect(
-        cls, kubeconfig: str | None = None, context: str | None = None, *, retry: Retry | None = None
+        cls, kubeconfig: str | Path | None = None, context: str | None = None, *, retry: Retry | None = None
     ) -> Client:
         """A client by kubeconfig and context as kubectl has them, or by the pod's service account inside a cluster.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
-async def load(kubeconfig: str | None, context: str | None) -> tuple[ApiClient, str | None]:
+async def load(kubeconfig: str | Path | None, context: str | None) -> tuple[ApiClient, str | None]:
     """A connection and the context's namespace (None: it names none).
 
     `kubeconfig` None means the files of KUBECONFIG or ~/.kube/config; where there is none of them, the service account
@@ -25,7 +25,7 @@ async def load(kubeconfig: str | None, context: str | None) -> tuple[ApiClient, 
     from kubernetes.aio.client.configuration import Configuration
     from yaml import YAMLError  # type: ignore[import-untyped]
 
-    files = kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION
+    files = str(kubeconfig or config.KUBE_CONFIG_DEFAULT_LOCATION)
     configuration = Configuration()
     try:
         if not _exists(files):
@@ -39,10 +39,15 @@ async def load(kubeconfig: str | None, context: str | None) -> tuple[ApiClient, 
             config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
             return ApiClient(configuration), _own_namespace()
         loader = await config.load_kube_config(  # type: ignore[no-untyped-call]
-            config_file=kubeconfig, context=context, client_configuration=configuration, persist_config=False
+            config_file=files, context=context, client_configuration=configuration, persist_config=False
         )
-    except (config.ConfigException, YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        # A file of another shape than the library expects ends in whatever its code stumbles over.
+    except (KeyError, TypeError, AttributeError) as error:
+        # What the library's code stumbles over in a file of another shape than it expects.
+        text = "is no kubeconfig: it needs clusters, users and contexts; allowed: a file as kubectl takes it"
+        raise InvalidInput(f"kubeconfig {files}: {text}") from error
+    except OSError as error:
+        raise InvalidInput(f"kubeconfig {files}: can't be read: {error.strerror or error}") from error
+    except (config.ConfigException, YAMLError, ValueError) as error:
         raise InvalidInput(f"kubeconfig {files}: can't be read as one: {' '.join(str(error).split())}") from error
     current = loader.current_context.get("context") or {}
     return ApiClient(configuration), current.get("namespace")
