@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from tuner.store import TrialKind
 from tuner.study.loop import TrialLoop
 
 
@@ -18,5 +19,6 @@ async def resume(loop: TrialLoop) -> None:
     tickets = [trial.ticket for trial in loop.trials if trial.ticket is not None]
     await asyncio.to_thread(loop.sampler.close_stale, tickets)
     for trial in loop.trials:
-        if trial.recorded is not None and not trial.told:
+        # The baseline every time: not every sampler remembers what it did not suggest itself.
+        if trial.recorded is not None and (not trial.told or trial.kind is TrialKind.BASELINE):
             await loop.tell(trial)

@@ -66,17 +66,16 @@ def expecting(info: TargetInfo, aim: Aim, constants: MemoryConstants | None) -> 
 def _sampler(
     spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: Store, study_id: int, name: str, screen: Screen
 ) -> Sampler:
-    prior = rank(space, expecting(info, aim, screen.constants), info.baseline, _FIRST)
-    first = [(one.candidate, one.reason) for one in prior]
     if spec.search.sampler == "random":
         history = {t.ticket: t.candidate for t in store.trials(study_id) if t.kind is TrialKind.SEARCH}
         return RandomSampler(space, aim.seed, history=list(history.values()))
+    prior = rank(space, expecting(info, aim, screen.constants), info.baseline, _FIRST)
     return OptunaSampler(
         space,
         store.url,
         f"{name}-{study_id}",
         aim.seed,
-        first,
+        [(one.candidate, one.reason) for one in prior],
         slos=[str(slo) for slo in aim.slos],
         # TPE with fewer told trials than this is a coin; the prior and the baseline count.
         startup=1 + _FIRST,

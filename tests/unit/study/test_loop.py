@@ -13,12 +13,14 @@ from tests.unit.study.studies import Target as Simulated
 from tests.unit.study.test_confirm import FEW, MANY, confirmed, loop_with
 from tuner.core.cause import Cause
 from tuner.core.errors import TunerError
-from tuner.core.knob import Candidate
+from tuner.core.knob import Candidate, Knob, KnobKind
 from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, RequestRecord
+from tuner.search import RandomSampler, Space
 from tuner.store import Store, StudyState, TrialKind
 from tuner.study.budget import killed_starts
 from tuner.study.progress import Event, Note
 from tuner.study.report import overview, report
+from tuner.study.resuming import resume
 from tuner.targets.simulated import SimulatedDriver
 from tuner.targets.target import Progress, Running, Target
 
@@ -183,3 +185,17 @@ async def test_a_trial_that_was_killed_before_its_start_cost_nothing(studies: St
     suggested = replace(begun, phases=begun.phases[:1])
     assert killed_starts(suggested) == []
     assert len(killed_starts(begun)) == 1
+
+
+async def test_random_search_does_not_suggest_the_baseline_after_a_resume(tmp_path: Path) -> None:
+    space = Space("vllm", (Knob("max_num_seqs", KnobKind.CHOICE, choices=(16, 64)),))
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        loop = await loop_with(store, FEW)
+        loop.space, loop.sampler = space, RandomSampler(space, 1)
+        await loop.measure_baseline()
+
+        loop.sampler = RandomSampler(space, 1)
+        await resume(loop)
+
+        suggested = [loop.sampler.suggest(), loop.sampler.suggest()]
+    assert [one and one.candidate for one in suggested] == [MANY, None]
