@@ -57,4 +57,3 @@ class EngineFacts:
     graphs_gib: float | None = None
     kv_cache_gib: float | None = None
     total_gib: float | None = None
-    start_s: float | None = None

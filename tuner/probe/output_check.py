@@ -27,8 +27,8 @@ MAX_TOKENS = 12
 #: Greedy text parts for good at the first near-tie, so even sound low-precision caches agree on part of it only (fp8
 #: on a tiny model: 33-51 %); a corrupt cache agrees on almost nothing (1-2 %) and its first log-probability is far off
 #: (1.9, against 0.1-0.33).
-LEAST_AGREEMENT = 0.25
-MOST_LOGPROB_DIFFERENCE = 0.5
+_LEAST_AGREEMENT = 0.25
+_MOST_LOGPROB_DIFFERENCE = 0.5
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,7 @@ class Agreement:
     reason: str
 
 
-def compare(
-    baseline: Sequence[GreedyOutput],
-    candidate: Sequence[GreedyOutput],
-    *,
-    least_agreement: float = LEAST_AGREEMENT,
-    most_logprob_difference: float = MOST_LOGPROB_DIFFERENCE,
-) -> Agreement:
+def compare(baseline: Sequence[GreedyOutput], candidate: Sequence[GreedyOutput]) -> Agreement:
     """Compare greedy outputs for the same prompts, in the same order. Raises ValueError where the numbers differ."""
     if len(baseline) != len(candidate) or not baseline:
         raise ValueError(f"outputs of {len(baseline)} and {len(candidate)} prompts can't be compared")
@@ -60,11 +54,12 @@ def compare(
     share = agreeing / tokens if tokens else 0.0
     difference = max(abs(a.first_logprob - b.first_logprob) for a, b in zip(baseline, candidate, strict=True))
     problems = []
-    if share < least_agreement:
-        problems.append(f"only {share:.0%} of the tokens agree (at least {least_agreement:.0%} are wanted)")
+    if share < _LEAST_AGREEMENT:
+        problems.append(f"only {share:.0%} of the tokens agree (at least {_LEAST_AGREEMENT:.0%} are wanted)")
     # Written so that a NaN, which a broken kernel may give, is a problem too.
-    if not difference <= most_logprob_difference:
-        problems.append(f"first-token log-probabilities differ by {difference:.2f} (at most {most_logprob_difference})")
+    if not difference <= _MOST_LOGPROB_DIFFERENCE:
+        most = _MOST_LOGPROB_DIFFERENCE
+        problems.append(f"first-token log-probabilities differ by {difference:.2f} (at most {most})")
     told = f"{share:.0%} of the tokens agree, first-token log-probabilities within {difference:.2f}"
     return Agreement(share, difference, not problems, "; ".join(problems) or told)
 

@@ -26,19 +26,18 @@ async def soak(
     seed: int,
     *,
     rounds: int = _ROUNDS,
-    quantile: float = _QUANTILE,
     max_s: float = _TIMEOUT_S,
 ) -> Level:
     """Keep `concurrency` of the workload's longest requests running, `rounds` times each, and tell how it went.
 
-    All lengths are the `quantile` of the workload's distributions, or the longest share of a file's prompts. The answer
+    All lengths are the 99th percentile of the workload's distributions, or the longest of a file's prompts. The answer
     is PASS where every request did all its work, else FAIL; there is no warm-up and no SLO on latency. Raises
     TrialFailed where the engine stopped serving.
     """
     job = Job(workload, Objective(ObjectiveKind.THROUGHPUT, concurrency=concurrency), (), seed, limits=Limits())
     session = await Session.open(driver, job)
     load = Load(concurrency=concurrency)
-    requests = session.requests.longest(concurrency * max(1, rounds), quantile)
+    requests = session.requests.longest(concurrency * max(1, rounds), _QUANTILE)
     test = LevelTest(load, (_NO_ERRORS,), requests, Size(0, len(requests), max_s, max_s), precision=0.0)
     found = await driver.level(test.plan(), lambda _: False)
     level = test.level(found)

@@ -5,7 +5,7 @@ The scheduler asks for seconds and does not know which implementation answers.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from tuner.core.hardware import Gpu, Model
@@ -68,6 +68,7 @@ DRAFTING = {
     "medusa": Drafting(step_s=1.1e-3, pass_s=0.1e-3, pass_share=0.04),
     "draft_model": Drafting(step_s=1.1e-3, pass_s=1.0e-3, pass_share=0.15),
 }
+_NO_DRAFTING = Drafting(step_s=0.0, pass_s=0.0, proposing=0.0)
 
 #: GB/s per direction between GPUs of one node, by the beginning of the GPU's name: NVIDIA data sheets (NVLink 3: 600
 #: GB/s both ways, 4: 900, 5: 1800). Others talk over PCIe through the host, where each all-reduce waits longer too
@@ -96,7 +97,6 @@ class CostConstants:
     # Unpacking a quantised KV cache: 0-5 % of a step at short contexts, most where the GPU has no 8-bit floats (fits).
     kv_quant_layer_s: float = 1e-6
     kv_quant_emulated_layer_s: float = 15e-6
-    drafting: dict[str, Drafting] = field(default_factory=lambda: dict(DRAFTING))
 
 
 class Roofline:
@@ -117,8 +117,7 @@ class Roofline:
             layer_s += c.kv_quant_layer_s if gpu.compute_capability >= 8.9 else c.kv_quant_emulated_layer_s
         reduce_s, self._reduce_s = _all_reduce_s(model, gpu, size, c.link_efficiency)
         self._fixed_s = c.step_s + model.layers * layer_s + reduce_s
-        drafting = c.drafting.get(settings.speculative_method)
-        self._proposing = drafting.proposing if drafting else 0.0
+        self._drafting = DRAFTING.get(settings.speculative_method, _NO_DRAFTING)
         self._flops_per_token = 2 * (
             shape.linear_parameters(model, model.active_experts or None) + model.vocab * model.hidden
         )
@@ -131,7 +130,7 @@ class Roofline:
     def seconds(self, work: StepWork) -> float:
         """Duration of one step, in seconds."""
         c = self.constants
-        tokens = work.prefill_tokens + work.decode_sequences * (1 + work.drafted * self._proposing)
+        tokens = work.prefill_tokens + work.decode_sequences * (1 + work.drafted * self._drafting.proposing)
         if not tokens:
             return 0.0
         weights = self._dense_s + self._expert_s * _experts_read(self.model, tokens)
@@ -140,9 +139,8 @@ class Roofline:
         total += tokens * self._reduce_s
         total += (work.decode_sequences + work.prefill_sequences) * c.sequence_s
         if work.drafted and work.decode_sequences:
-            draft = c.drafting[self.settings.speculative_method]
-            per_pass = draft.pass_s + draft.pass_share * weights
-            total += draft.step_s + work.drafted * per_pass
+            per_pass = self._drafting.pass_s + self._drafting.pass_share * weights
+            total += self._drafting.step_s + work.drafted * per_pass
         return total
 
     def admission_s(self, prompt_tokens: int) -> float:

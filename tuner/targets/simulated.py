@@ -111,7 +111,7 @@ class SimulatedTarget:
         progress("ready")
         return Running(
             model=self._model.name,
-            facts=self._facts(settings, memory, start_s),
+            facts=self._facts(settings, memory),
             start_s=start_s,
             driver=self._driver,
         )
@@ -157,7 +157,7 @@ class SimulatedTarget:
         fragility = self._truth.fragility(memory, settings, start)
         return SimulatedDriver(scheduler, self._truth, start, fragility, self._spend, self._bury)
 
-    def _facts(self, settings: Settings, memory: MemoryPlan, start_s: float) -> EngineFacts:
+    def _facts(self, settings: Settings, memory: MemoryPlan) -> EngineFacts:
         """As vLLM's log prints them: sizes in GiB with two digits."""
         return EngineFacts(
             engine="vllm",
@@ -171,7 +171,6 @@ class SimulatedTarget:
             graphs_gib=round(memory.graphs_gib, 2),
             kv_cache_gib=round(memory.kv_gib, 2),
             total_gib=round(memory.total_gib, 2),
-            start_s=round(start_s, 2),
         )
 
     def _pass(self, seconds: float, deadline_s: float) -> None:

@@ -65,7 +65,6 @@ facts = st.builds(
     settings=settings_,
     kv_cache_tokens=st.none() | counts,
     weights_gib=maybe,
-    start_s=maybe,
 )
 
 

@@ -171,7 +171,7 @@ def test_a_trial_goes_through_its_phases_and_keeps_when_each_began(store: Store)
 
 def test_an_outcome_comes_back_as_it_was_entered(store: Store) -> None:
     trial = make_trial(store, make_study(store))
-    facts = EngineFacts("vllm", "0.11.0", settings={"max_num_seqs": 64, "enable_prefix_caching": True}, start_s=61.5)
+    facts = EngineFacts("vllm", "0.11.0", settings={"max_num_seqs": 64, "enable_prefix_caching": True})
     recorded = store.record(
         trial.id,
         verdict=VERDICT,

@@ -41,7 +41,6 @@ def facts(log: str, metrics: str) -> EngineFacts:
         graphs_gib=terms.get("graphs_gib"),
         kv_cache_gib=terms.get("kv_cache_gib"),
         total_gib=terms.get("total_gib"),
-        start_s=logs.start_s(log),
     )
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Callable
 
 from tuner.core.knob import Value
 
@@ -18,7 +17,6 @@ _PREFIX = re.compile(
     r"(?:(?P<time>\d\d-\d\d \d\d:\d\d:\d\d) )?(?:\[?[\w./]{1,80}\.py:\d{1,6}\] ?)?",
     re.ASCII,
 )
-_TIME = re.compile(r"(?<!\d)(\d\d-\d\d \d\d:\d\d:\d\d)(?!\d)", re.ASCII)
 
 #: The last line of a start: uvicorn's, so it carries no time.
 STARTED = "Application startup complete"
@@ -208,21 +206,3 @@ def model(log: str) -> str | None:
         r"'model(?:_tag)?': '([^'\n]*)'",
         r"█\s+model\s+(\S+)",
     )
-
-
-def start_s(log: str) -> float | None:
-    """Seconds from the first time stamp to the last one before the server was up; None while it is not."""
-    before, up, _ = log.partition(STARTED)
-    times = list(_times(before))
-    if not up or len(times) < 2:
-        return None
-    seconds = (times[-1] - times[0]).total_seconds()
-    return seconds if seconds >= 0 else seconds + timedelta(days=366).total_seconds()
-
-
-def _times(log: str) -> Iterator[datetime]:
-    for text in _TIME.findall(log):
-        try:
-            yield datetime.strptime(f"2024-{text}", "%Y-%m-%d %H:%M:%S")  # any leap year: the log names none
-        except ValueError:
-            continue

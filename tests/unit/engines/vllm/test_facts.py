@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -71,7 +70,6 @@ def test_a_recent_log_tells_settings_memory_and_time() -> None:
         graphs_gib=0.23,
         kv_cache_gib=56.21,
         total_gib=79.25,
-        start_s=61.0,
     )
 
 
@@ -104,14 +102,8 @@ def test_metrics_are_believed_before_the_log() -> None:
     assert VLLM.facts("", metrics).model == "tiny"
 
 
-def test_a_start_over_new_year_has_a_positive_duration() -> None:
-    log = "INFO 12-31 23:59:50 [a.py:1] x\nINFO 01-01 00:00:20 [a.py:1] y\nINFO:     Application startup complete.\n"
-    assert VLLM.facts(log, "").start_s == pytest.approx(30.0)
-
-
 def test_nothing_said_is_nothing_known() -> None:
     assert VLLM.facts("", "") == EngineFacts(engine="vllm")
-    assert VLLM.facts(V032.replace("Application startup complete", ""), "").start_s is None
 
 
 @given(st.text() | st.text(alphabet="0123456789.,() GiB'{}:=").map(lambda t: "GPU KV cache size: " + t + " tokens"))
