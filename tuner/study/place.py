@@ -63,8 +63,7 @@ def informed(spec: StudySpec, info: TargetInfo) -> TargetInfo:
     if info.on_cpu and (spec.gpu is not None or spec.gpu_count is not None):
         field, value = ("gpu", spec.gpu) if spec.gpu is not None else ("gpu_count", spec.gpu_count)
         raise InvalidInput(
-            f"{field}: {value!r}, but {info.name} runs on a CPU: it asks for no GPU, or its engine says so; leave "
-            f"{field} out, or ask for the GPU in the Deployment (resources.limits)"
+            f"{field}: {value!r}, but {info.name} runs on a CPU, as its engine or its image says; leave {field} out"
         )
     return replace(
         info,

@@ -137,11 +137,13 @@ async def test_requests_longer_than_the_deployments_own_limit_are_refused_before
 
 
 @pytest.mark.parametrize("command", ["start", "plan"])
-async def test_a_gpu_named_for_a_deployment_that_asks_for_none_is_refused(cluster: Cluster, command: str) -> None:
-    cluster.server.put("deployments", "ns", engine("cpu", gpus=0), "helm")
+async def test_a_gpu_named_for_an_engine_on_a_cpu_is_refused(cluster: Cluster, command: str) -> None:
+    body = engine("cpu", gpus=0)
+    body["spec"]["template"]["spec"]["containers"][0]["image"] = "vllm/vllm-openai-cpu:v0.32.0"
+    cluster.server.put("deployments", "ns", body, "helm")
     said = await cluster.tuner(command, "cpu", "--gpu", "H100", *(["--yes"] if command == "start" else []))
     assert said.code == 2
-    assert "gpu: 'H100', but ns/cpu runs on a CPU: it asks for no GPU" in said.err
+    assert "gpu: 'H100', but ns/cpu runs on a CPU, as its engine or its image says" in said.err
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"\n", 1), (signal.SIGINT, 130)])

@@ -92,7 +92,7 @@ class KubernetesTarget:
         said = self._engine.facts(log, "")
         self._version = await self._running_version(pod) or said.version or tag_version(container.image)
         notes = list(seen.notes)
-        # What asks for no GPU may have one all the same, by its runtime class or CDI: only the engine's word counts.
+        # What asks for no GPU may have one all the same, by its runtime class or CDI: the engine or its image says.
         on_cpu = bool(_ON_CPU.search(log)) or (not container.gpu_count and "cpu" in container.image.rsplit("/", 1)[-1])
         gpu, gpu_count = None, container.gpu_count
         if not on_cpu:
