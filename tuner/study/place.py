@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tuner.core.errors import InvalidInput
 from tuner.core.hardware import Model
+from tuner.core.knob import Candidate
 from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
 from tuner.core.workload import Api
@@ -44,10 +45,21 @@ async def find_place(spec: StudySpec, store: Store, *, api_key: str | None, new:
 
 
 def simulated(spec: SimulatedSpec) -> SimulatedTarget:
-    """The simulated engine that a spec describes."""
-    return SimulatedTarget(
-        model_named(spec.model), find_gpu(spec.gpu), spec.count, baseline=spec.candidate, seed=spec.seed
-    )
+    """The simulated engine that a spec describes, run as people run one: on all GPUs, with a context that fits.
+
+    Raises InvalidInput where it does not start.
+    """
+    model, baseline = model_named(spec.model), spec.candidate
+    if spec.count > 1 and "tensor_parallel_size" not in baseline:
+        if model.heads % spec.count:
+            sizes = ", ".join(str(size) for size in range(1, min(64, model.heads) + 1) if model.heads % size == 0)
+            raise InvalidInput(
+                f"target.simulated.count: {spec.count} GPUs can't share the {model.heads} attention heads of "
+                f"{model.name} evenly (tensor parallelism); allowed: {sizes}, or a baseline with its own "
+                "tensor_parallel_size"
+            )
+        baseline = Candidate.of(baseline, tensor_parallel_size=spec.count)
+    return SimulatedTarget(model, find_gpu(spec.gpu), spec.count, baseline=baseline, seed=spec.seed, fit_context=True)
 
 
 def model_named(name: str) -> Model:

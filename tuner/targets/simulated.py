@@ -19,11 +19,14 @@ from tuner.simulator.settings import DEFAULT_VERSION, Settings, resolve
 from tuner.simulator.truth import Fragility, Truth, identity
 from tuner.targets.target import Progress, Running
 
+_CONTEXT_STEP = 1024  # tokens: a context is written as a round number
+
 
 class SimulatedTarget:
     """One simulated engine on `gpu_count` GPUs. The same seed and the same calls give the same results.
 
-    `baseline` is what runs when it is found; `fixed` are settings that no candidate changes (max_model_len, ...).
+    `baseline` is what runs when it is found; `fixed` are settings that no candidate changes (max_model_len, ...). With
+    `fit_context`, a baseline whose KV cache has no room for the model's own context gets the longest that fits.
     Raises InvalidInput where the baseline itself would not start.
     """
 
@@ -39,6 +42,7 @@ class SimulatedTarget:
         version: str = DEFAULT_VERSION,
         truth: Truth | None = None,
         name: str | None = None,
+        fit_context: bool = False,
     ) -> None:
         self._model, self._gpu, self._gpu_count = model, gpu, gpu_count
         self._baseline = baseline or Candidate()
@@ -52,6 +56,9 @@ class SimulatedTarget:
         self._died: Failure | None = None
         self._driver: SimulatedDriver | None = None
         self.current: Candidate | None = self._baseline  # what runs now; None: down after a failed start
+        self._notes: tuple[str, ...] = ()
+        if fit_context:
+            self._fit_context()
         self._check_baseline()
 
     def now(self) -> float:
@@ -72,6 +79,7 @@ class SimulatedTarget:
             image=f"simulated-vllm:{self._version}-{identity(self._truth.seed)}",
             fixed=dict(self._fixed),
             simulated=True,
+            notes=self._notes,
         )
 
     async def traffic(self) -> str:
@@ -134,16 +142,32 @@ class SimulatedTarget:
         """Give the target up; what runs goes on running."""
         self._holder = None
 
+    def _fit_context(self) -> None:
+        refusal = self._refusal()
+        longest = int((refusal.hint or {}).get("max_model_len", 0)) if refusal else 0
+        if not longest or "max_model_len" in {**self._fixed, **self._baseline}:
+            return
+        length = longest - longest % _CONTEXT_STEP or longest
+        self._fixed["max_model_len"] = length
+        self._notes = (
+            f"the KV cache has no room for the {self._model.max_positions} tokens of {self._model.name}'s context: "
+            f"the engine runs with max_model_len={length}, the longest that fits",
+        )
+
     def _check_baseline(self) -> None:
-        try:
-            settings = resolve(self._baseline, self._fixed, self._model, self._gpu, self._gpu_count, self._version)
-            memory = plan(self._model, self._gpu, settings, self._truth.memory(self._version))
-            if memory.refusal is not None:
-                raise TrialFailed(memory.refusal)
-        except TrialFailed as error:
+        refusal = self._refusal()
+        if refusal is not None:
             runs = Candidate.of({**self._fixed, **self._baseline})
             on = f"{self._gpu_count} x {self._gpu.name}"
-            raise InvalidInput(f"baseline: {runs} does not start on {on}: {error.failure.message}") from error
+            raise InvalidInput(f"baseline: {runs} does not start on {on}: {refusal.message}")
+
+    def _refusal(self) -> Failure | None:
+        """Why the baseline does not start."""
+        try:
+            settings = resolve(self._baseline, self._fixed, self._model, self._gpu, self._gpu_count, self._version)
+        except TrialFailed as error:
+            return error.failure
+        return plan(self._model, self._gpu, settings, self._truth.memory(self._version)).refusal
 
     def _make_driver(self, settings: Settings, memory: MemoryPlan) -> SimulatedDriver:
         start = self._starts

@@ -1,4 +1,4 @@
-"""What the user says of model and GPU lies over what was found."""
+"""What the user says of model and GPU lies over what was found; simulated engines run as people run one."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import pytest
 
 from tests.unit.search.targets import H100, LLAMA, cpu_target, target
 from tuner.core.errors import InvalidInput
+from tuner.core.knob import Candidate
+from tuner.core.target import TargetInfo
 from tuner.search import load_space
-from tuner.study.place import informed
-from tuner.study.spec import StudySpec, load_spec
+from tuner.study.place import informed, simulated
+from tuner.study.spec import SimulatedSpec, StudySpec, load_spec
+from tuner.study.spec.fields import hardware
 
 
 def spec(**options: Any) -> StudySpec:
@@ -41,3 +44,34 @@ def test_a_gpu_named_for_an_engine_on_a_cpu_is_refused(option: str, value: objec
     with pytest.raises(InvalidInput, match=f"{option.replace('-', '_')}: {value!r}, but prod/llama runs on a CPU"):
         informed(spec(**{option: value}), cpu_target())
     assert informed(spec(), cpu_target()) == cpu_target()
+
+
+async def _found(text: str, **more: Any) -> TargetInfo:
+    return await simulated(SimulatedSpec.model_validate({**hardware(text), **more})).inspect()
+
+
+async def test_several_gpus_share_a_simulated_model_unless_its_baseline_says_otherwise() -> None:
+    assert (await _found("2xh100/llama-3.1-70b")).baseline == Candidate.of(tensor_parallel_size=2)
+    assert (await _found("h100/llama-3.1-8b")).baseline == Candidate()
+    alone = await _found("4xh100/llama-3.1-8b", baseline={"tensor_parallel_size": 1})
+    assert alone.baseline == Candidate.of(tensor_parallel_size=1)
+
+
+def test_gpus_that_can_not_share_a_model_are_refused_with_how_many_can() -> None:
+    with pytest.raises(InvalidInput, match=r"3 GPUs .* 32 attention heads .* allowed: 1, 2, 4, 8, 16, 32"):
+        simulated(SimulatedSpec.model_validate(hardware("3xh100/llama-3.1-8b")))
+
+
+@pytest.mark.parametrize("text", ["l4/llama-3.1-8b", "b200/llama-3.1-70b", "2xh100/llama-3.1-70b"])
+async def test_a_context_that_has_no_room_is_shortened_and_said(text: str) -> None:
+    found = await _found(text)
+    length = found.fixed["max_model_len"]
+    assert 1024 <= int(length) < 131072
+    assert f"max_model_len={length}, the longest that fits" in found.notes[0]
+    with pytest.raises(InvalidInput, match="does not start"):
+        await _found(text, baseline={"max_model_len": int(length) + 2048})
+
+
+async def test_a_context_that_fits_is_left_alone() -> None:
+    found = await _found("h100/llama-3.1-8b")
+    assert (found.fixed, found.notes) == ({}, ())
