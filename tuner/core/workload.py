@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -49,6 +50,11 @@ class Lengths:
 
     mean: int
     cv: float = 0.0
+
+    def at(self, z: float) -> int:
+        """The length that lies `z` standard deviations of its logarithm above the median; at least 1."""
+        variance = math.log1p(self.cv**2)
+        return max(1, round(self.mean * math.exp(z * math.sqrt(variance) - variance / 2)))
 
 
 @dataclass(frozen=True)

@@ -155,14 +155,8 @@ class Requests:
 
 
 def _lengths(lengths: Lengths, normal: np.ndarray) -> list[int]:
-    """Log-normal lengths with the given mean and coefficient of variation, cut at three standard deviations."""
-    if lengths.cv <= 0:
-        return [max(1, lengths.mean)] * len(normal)
-    sigma = math.sqrt(math.log1p(lengths.cv**2))
-    mu = math.log(lengths.mean) - sigma**2 / 2
-    values = np.exp(mu + sigma * np.clip(normal, -_MOST_SIGMA, _MOST_SIGMA))
-    drawn: list[int] = np.maximum(1, np.rint(values)).astype(int).tolist()
-    return drawn
+    """Lengths by standard normal numbers, cut at three standard deviations."""
+    return [lengths.at(z) for z in np.clip(normal, -3.0, 3.0).tolist()]
 
 
 def _positive(seed: int) -> int:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
+from tuner.core.request import PlannedRequest, RequestRecord
 from tuner.core.slo import Metric, Slo
-from tuner.core.workload import Lengths, Load, Workload
+from tuner.core.workload import Load, Workload
 from tuner.search.steady import Engine
-from tuner.simulator.scheduler import Scheduler, SimRequest, prefix_hashes
+from tuner.simulator.requests import plan_requests
+from tuner.simulator.run import simulate
 
 # The first requests find an empty engine; what they see is not the steady state.
 _WARM_UP = 0.15
-
-
-@dataclass
-class _Seen:
-    """One request as its client sees it; seconds since the level's start."""
-
-    due: float
-    entered: float = 0.0
-    tokens: list[tuple[float, int]] = field(default_factory=list)  # (time, count)
 
 
 @dataclass(frozen=True)
@@ -49,100 +40,35 @@ def rehearse(engine: Engine, workload: Workload, load: Load, *, requests: int, s
 
     The same seed draws the same lengths and the same arrivals, stretched by the rate.
     """
-    rng = random.Random(seed)
-    scheduler = Scheduler(engine.settings, engine.kv_tokens, engine.cost, seed=seed)
-    planned = [_request(index, workload, engine, rng) for index in range(requests)]
-    gaps = [rng.expovariate(1.0) for _ in range(requests)]
-    unserved = sum(not scheduler.fits(request) for request in planned)
+    room = engine.settings.max_model_len
+    planned = [_within(room, request) for request in plan_requests(workload, load, requests, seed)]
+    records = simulate(engine.settings, engine.kv_tokens, engine.cost, planned, load, seed=seed).records
+    unserved = sum(not record.ok for record in records)
     if unserved:
         return Rehearsal({metric: [] for metric in Metric}, 0.0, unserved)
-    seen = [_Seen(0.0) for _ in planned]
-    if load.rate is not None:
-        now = 0.0
-        for one, gap in zip(seen, gaps, strict=True):
-            now += gap / load.rate
-            one.due = now
-    _play(scheduler, engine, planned, seen, load.concurrency)
-    return _summary(seen[int(_WARM_UP * requests) :], _rate(seen))
+    return Rehearsal(_samples(records[int(_WARM_UP * requests) :]), _rate(records), 0)
 
 
-def _play(
-    scheduler: Scheduler, engine: Engine, planned: Sequence[SimRequest], seen: list[_Seen], clients: int | None
-) -> None:
-    """Run until everything is answered; the front end takes requests in order, one at a time."""
-    now = front_free = 0.0
-    sent = finished = 0
-
-    def send(due: float) -> None:
-        """Hand the next request to the front end; it reaches the engine at `entered`."""
-        nonlocal sent, front_free
-        front_free = max(due, front_free) + engine.cost.admission_s(planned[sent].prompt_tokens)
-        seen[sent].due, seen[sent].entered = due, front_free
-        sent += 1
-
-    if clients is None:
-        while sent < len(planned):
-            send(seen[sent].due)
-    entered = 0
-    while finished < len(planned):
-        while clients is not None and sent < len(planned) and sent - finished < clients:
-            send(now)
-        if scheduler.idle and entered < sent:
-            now = max(now, seen[entered].entered)
-        while entered < sent and seen[entered].entered <= now:
-            scheduler.add(planned[entered])
-            entered += 1
-        limit = seen[entered].entered - now if entered < sent else math.inf
-        stretch = scheduler.run_ahead(limit)
-        if stretch is not None:
-            for duration in stretch.durations:
-                now += duration
-                for index in stretch.ids:
-                    seen[index].tokens.append((now, 1))
-            continue
-        outcome = scheduler.step()
-        now += outcome.duration_s
-        for index, count in outcome.tokens:
-            seen[index].tokens.append((now, count))
-        finished += len(outcome.finished)
+def _within(room: int, request: PlannedRequest) -> PlannedRequest:
+    """The request, cut to the longest context that the engine serves."""
+    prompt = min(request.prompt_tokens, max(1, room - 1))
+    return replace(request, prompt_tokens=prompt, output_tokens=min(request.output_tokens, room - prompt))
 
 
-def _request(index: int, workload: Workload, engine: Engine, rng: random.Random) -> SimRequest:
-    prompt = workload.shared_prefix + _length(workload.prompt, rng)
-    output = _length(workload.output, rng)
-    group = rng.randrange(max(1, workload.prefix_groups))
-    room = engine.settings.max_model_len
-    prompt = min(prompt, max(1, room - 1))
-    hashes = prefix_hashes(group, workload.shared_prefix, engine.settings.block_size)
-    return SimRequest(index, prompt, min(output, room - prompt), hashes if workload.shared_prefix else ())
+def _samples(records: Sequence[RequestRecord]) -> dict[Metric, list[float]]:
+    return {
+        Metric.TTFT: [one.ttft_s for one in records if one.ttft_s is not None],
+        Metric.E2E: [one.e2e_s for one in records],
+        Metric.TPOT: [one.tpot_s for one in records if one.tpot_s is not None],
+        Metric.ITL: [gap for one in records for gap in one.itl_s],
+    }
 
 
-def _length(lengths: Lengths, rng: random.Random) -> int:
-    if not lengths.cv:
-        return max(1, lengths.mean)
-    sigma = math.sqrt(math.log(1 + lengths.cv**2))
-    return max(1, round(rng.lognormvariate(math.log(lengths.mean) - sigma**2 / 2, sigma)))
-
-
-def _summary(seen: Sequence[_Seen], rate: float) -> Rehearsal:
-    samples: dict[Metric, list[float]] = {metric: [] for metric in Metric}
-    for one in seen:
-        first, last = one.tokens[0][0], one.tokens[-1][0]
-        count = sum(tokens for _, tokens in one.tokens)
-        samples[Metric.TTFT].append(first - one.due)
-        samples[Metric.E2E].append(last - one.due)
-        if count > 1:
-            samples[Metric.TPOT].append((last - first) / (count - 1))
-        times = [time for time, _ in one.tokens]
-        samples[Metric.ITL] += [later - earlier for earlier, later in itertools.pairwise(times)]
-    return Rehearsal(samples, rate, 0)
-
-
-def _rate(seen: Sequence[_Seen]) -> float:
+def _rate(records: Sequence[RequestRecord]) -> float:
     """Requests answered per second, from the first quarter's end (the first all end together) to the last one sent:
     what is left over then drains at its own pace."""
-    ends = sorted(one.tokens[-1][0] for one in seen)
-    begin, last = ends[len(ends) // 4], seen[-1].due
+    ends = sorted(record.end_s for record in records)
+    begin, last = ends[len(ends) // 4], max(record.sent_s for record in records)
     end = last if last > begin else ends[-1]
     return sum(begin < time <= end for time in ends) / (end - begin) if end > begin else 0.0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 
 from tuner.core.request import PlannedRequest
@@ -34,8 +33,4 @@ def plan_requests(workload: Workload, load: Load, count: int, seed: int) -> tupl
 
 
 def _draw(lengths: Lengths, generator: random.Random) -> int:
-    """Log-normal with the given mean and coefficient of variation, at least 1."""
-    if not lengths.cv:
-        return max(1, lengths.mean)
-    variance = math.log(1 + lengths.cv**2)
-    return max(1, round(generator.lognormvariate(math.log(lengths.mean) - variance / 2, math.sqrt(variance))))
+    return lengths.at(generator.normalvariate() if lengths.cv else 0.0)
