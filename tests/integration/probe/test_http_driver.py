@@ -76,7 +76,8 @@ async def test_streams_are_read_to_the_last_token(api: Api, model: str) -> None:
         assert record.ttft_s is not None
         # The role-only delta of a chat comes at once, the first token after 20 ms.
         assert record.ttft_s >= 0.02
-        assert sum(record.itl_s) > 7 * 0.004 * 0.9
+        # The last comes 7 x 4 ms later, however late the first was read here: only their sum has a lower bound.
+        assert record.ttft_s + sum(record.itl_s) >= (0.02 + 7 * 0.004) * 0.98
     if model != "no-usage":
         assert {record.prompt_tokens for record in found.records} == {22}
 
