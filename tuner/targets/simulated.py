@@ -151,7 +151,8 @@ class SimulatedTarget:
         self._fixed["max_model_len"] = length
         self._notes = (
             f"the KV cache has no room for the {self._model.max_positions} tokens of {self._model.name}'s context: "
-            f"the engine runs with max_model_len={length}, the longest that fits",
+            f"the engine runs with max_model_len={length}, the longest that fits (a shorter one leaves candidates more "
+            "room: baseline: {max_model_len: ...})",
         )
 
     def _check_baseline(self) -> None:
