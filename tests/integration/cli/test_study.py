@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.integration.cli.conftest import SMALL, SMALL_BUDGET
 from tests.support.command_line import Said, call, command
+from tuner.cli.units import number
 
 pytestmark = pytest.mark.usefixtures("studied")
 
@@ -26,7 +28,7 @@ def _json(*arguments: str) -> Any:
 def test_a_pipe_gets_plain_lines_from_the_first_trial_to_the_answer(small: tuple[str, Said]) -> None:
     lines = small[1].out.splitlines()
     assert not any("\x1b" in line or line != line.rstrip() for line in lines)
-    assert "trial   0  baseline  as found  [found on the target]" in lines
+    assert "trial   0  baseline  max_num_seqs=2  [found on the target]" in lines
     assert lines.count("trial   0    loading model") == 1
     assert any(line.startswith("answer  ") for line in lines)
 
@@ -58,17 +60,25 @@ def test_a_study_that_was_asked_for_as_json_prints_nothing_else(studied: Path) -
     assert (studied / "mine.db").exists()
 
 
-def test_an_export_fits_the_answer() -> None:
-    exportable = _json("show")["result"]["exportable"]
+def test_the_answer_is_told_in_the_objective_s_unit_too() -> None:
+    shown = _json("show")["result"]
+    low, high = (geometric_mean(shown[f"{side}_values"]) for side in ("baseline", "finalist"))
+    (line,) = (line for line in call("show").out.splitlines() if line.startswith("measured "))
+    values = f"{number(low)} -> {number(high)} output-tokens/s ({number(low / 16)} -> {number(high / 16)} req/s)"
+    assert line.split(maxsplit=1)[1] == values
+
+
+def test_a_winner_is_exported_as_the_flags_that_change() -> None:
+    winner = _json("show")["result"]["finalist"]
     said = call("export", "small", "-o", "flags")
-    assert said.code == (0 if exportable else 3)
-    assert ("--" in said.out) is exportable
+    assert (said.code, said.err) == (0, "")
+    assert f"--max-num-seqs={winner['max_num_seqs']}" in said.out.split()
 
 
 def test_a_simulated_winner_is_applied_to_nothing() -> None:
     said = call("apply", "small")
-    assert said.code in (2, 3)
-    assert said.out == ""
+    assert (said.code, said.out) == (2, "")
+    assert "its target was simulated" in said.err
 
 
 def test_a_plan_is_the_same_as_json_and_yaml() -> None:
