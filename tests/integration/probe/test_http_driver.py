@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -189,8 +190,11 @@ async def test_our_own_requests_are_not_taken_for_others(model: str) -> None:
 
 
 async def test_what_we_cancel_or_the_engine_refuses_hides_nobody() -> None:
+    # Every other request is far from its end when the level is stopped.
+    short = plan(200, looks=(20,), concurrency=32)
+    mixed = replace(short, requests=tuple(replace(r, output_tokens=8 + 392 * (r.index % 2)) for r in short.requests))
     async with driving(FakeOpenAI(foreign=0.2, step_s=0.05), "good") as driver:
-        stopped = await driver.level(plan(200, looks=(20,), tokens=20, concurrency=16), lambda _: True)
+        stopped = await driver.level(mixed, lambda _: True)
     async with driving(FakeOpenAI(foreign=0.2), "busy") as driver:
         refused = await driver.level(plan(48), lambda _: False)
 
