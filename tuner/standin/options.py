@@ -18,12 +18,12 @@ _PREFIX = "TUNER_SIM_"
 #: What can be made to fail, and what each does.
 FAILURES = {
     "": "nothing",
-    "oom-at-start": "the GPU runs out of memory while CUDA graphs are captured",
-    "crash-at-start": "the engine process ends with an error while it starts",
+    "oom-at-start": "no memory while CUDA graphs are captured",
+    "crash-at-start": "the engine ends with an error while it starts",
     "never-ready": "loading never ends",
-    "oom-under-load": "the GPU runs out of memory once `fail-at` requests run",
-    "crash-under-load": "the engine process vanishes once `fail-at` requests run",
-    "hang-under-load": "no token comes any more once `fail-at` requests run",
+    "oom-under-load": "no memory once `fail-at` requests run",
+    "crash-under-load": "the engine is gone once `fail-at` requests run",
+    "hang-under-load": "no more tokens once `fail-at` requests run",
 }
 
 
@@ -63,7 +63,41 @@ def split_options(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[SimO
     return _Reader(vars(found)).options(), rest
 
 
-_NAMES = ("gpu", "gpu-count", "model", "seed", "start", "speed", "start-seconds", "fail", "fail-at")
+def usage() -> str:
+    """The stand-in's help: its own options, and where vLLM's are."""
+    lines = [
+        "Usage: tuner engine-sim [MODEL] [VLLM'S OPTIONS] [--sim-...]",
+        "",
+        "  Serve a simulated vLLM: OpenAI's API over HTTP with vLLM's own flags, log,",
+        "  metrics and failures at start. For example:",
+        "",
+        "  tuner engine-sim meta-llama/Llama-3.1-8B-Instruct --port 8000 --sim-gpu L4",
+        "",
+        "The simulated machine (or TUNER_SIM_NAME in the environment; a flag wins):",
+        *(f"  {f'--sim-{name} {metavar}':<{_COLUMN}}{text}" for name, (metavar, text) in _HELP.items()),
+        "",
+        "What fails (--sim-fail):",
+        *(f"  {name:<{_COLUMN}}{text}" for name, text in FAILURES.items() if name),
+        "",
+        "vLLM's options:",
+        f"  {'--help=all':<{_COLUMN}}List them all.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_COLUMN = 29
+_HELP = {
+    "gpu": ("GPU", "A GPU of the catalogue. [default: H100]"),
+    "gpu-count": ("NUMBER", "How many of them. [default: 1]"),
+    "model": ("MODEL", "A shape, where vLLM's model has none here."),
+    "seed": ("NUMBER", "Draws the machine's hidden truth. [default: 0]"),
+    "start": ("NUMBER", "Draws the noise of this start. [default: anew]"),
+    "speed": ("FACTOR", "Divides all times. [default: 1, real time]"),
+    "start-seconds": ("SECONDS", "From launch to ready. [default: the model's]"),
+    "fail": ("FAILURE", "What is made to fail. [default: nothing]"),
+    "fail-at": ("NUMBER", "Requests running when it fails. [default: 4]"),
+}
+_NAMES = tuple(_HELP)
 
 
 class _Reader:

@@ -14,13 +14,14 @@ from typing import TextIO
 from aiohttp import web
 
 from tuner.core.errors import InvalidInput
+from tuner.simulator.catalogue import MODELS
 from tuner.standin import startup
 from tuner.standin.api import Service
 from tuner.standin.arguments import Arguments, BadArguments, HelpAsked, parse
 from tuner.standin.console import SERVER, Console
 from tuner.standin.engine import Engine
 from tuner.standin.machine import Machine, StartFailed, build
-from tuner.standin.options import SimOptions, split_options
+from tuner.standin.options import SimOptions, split_options, usage
 
 #: What a server takes to leave once its engine is dead, in seconds: its clients read their errors meanwhile.
 _FAREWELL_S = 0.3
@@ -35,9 +36,14 @@ def serve(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """
     environ = os.environ if environ is None else environ
     console = Console(sys.stdout, sys.stderr, pid=os.getpid())
+    if {"-h", "--help"} & set(argv):
+        _print(sys.stdout, usage())
+        return 0
     try:
         options, rest = split_options(argv, environ)
-        arguments = parse(rest)
+        arguments = parse(["--help"] if "--help=all" in rest else rest)
+        if arguments.model_tag is None and not {"model", "config"} & arguments.given.keys() and options.model is None:
+            raise InvalidInput(f"name a model: MODEL or --model; allowed: {', '.join(MODELS)}, or a config.json")
     except InvalidInput as error:
         console.complain("".join(f"engine-sim: {problem}\n" for problem in error.problems))
         return 2

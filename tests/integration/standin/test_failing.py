@@ -81,7 +81,7 @@ def test_bad_options_of_the_stand_in_are_told_together() -> None:
 def test_help_is_no_failure() -> None:
     with Server(("--help",)) as server:
         assert server.exit_code() == 0
-        assert "--max-num-batched-tokens" in server.log
+        assert "--sim-fail FAILURE" in server.log
 
 
 @pytest.mark.parametrize(

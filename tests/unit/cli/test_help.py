@@ -19,12 +19,24 @@ _HEAVY = ("optuna", "sqlalchemy", "pydantic", "kubernetes", "aiohttp", "numpy", 
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_every_command_that_is_listed_is_there_and_its_help_fits_80_columns(tuner: Tuner, command: str) -> None:
     importlib.import_module(f"tuner.cli.{command.replace('-', '_')}")
-    if command == "engine-sim":
-        return  # its help is vLLM's
     said = tuner(command, "--help")
     assert said.code == 0
     assert said.out.startswith(f"Usage: tuner {command}")
     assert max(map(len, said.out.splitlines())) <= 80
+
+
+def test_the_stand_in_s_help_has_its_own_options_and_says_where_vllm_s_are(tuner: Tuner) -> None:
+    own = tuner("engine-sim", "--help").out
+    assert all(f"--sim-{name} " in own for name in ("gpu", "gpu-count", "model", "seed", "speed", "fail"))
+    assert "--max-num-seqs" not in own
+    assert "--help=all" in own
+    assert "--max-num-seqs" in tuner("engine-sim", "--help=all").out
+
+
+def test_the_stand_in_asks_for_a_model_where_nothing_names_one(tuner: Tuner) -> None:
+    said = tuner("engine-sim")
+    assert said.code == 2
+    assert "engine-sim: name a model: MODEL or --model; allowed: Llama-3.1-8B, " in said.err
 
 
 def test_options_stand_under_headings_with_the_name_of_what_they_take(tuner: Tuner) -> None:
