@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -113,6 +115,11 @@ def _say_what_next(ending: Ending, spec: StudySpec) -> None:
     at = f" --storage {masked(spec.storage)}" if spec.storage != options.storage_url(None) else ""
     live = spec.target.kubernetes is not None
     shape = "-o strategic-merge" if live else "-o flags"
-    print(f"\nthe winner as {'a patch' if live else 'flags'}:  tuner export {ending.study.name} {shape}{at}")
+    print(f"\nthe winner as {'a patch' if live else 'flags'}:  {own_command()} export {ending.study.name} {shape}{at}")
     if live:
-        print(f"apply it:  tuner apply {ending.study.name}{at}")
+        print(f"apply it:  {own_command()} apply {ending.study.name}{at}")
+
+
+def own_command() -> str:
+    """How the user calls this command: it need not be on the PATH."""
+    return "tuner" if shutil.which("tuner") or not sys.argv[0].endswith("/tuner") else sys.argv[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import suppress
@@ -251,7 +252,7 @@ class Session:
 
     async def _free_name(self, preview: Preview) -> str:
         """The study's name; with a number behind it where an earlier study has it already."""
-        wanted = self.spec.name or preview.info.name.rsplit("/", 1)[-1].replace(":", "-")
+        wanted = self.spec.name or _slug(preview.info.name.rsplit("/", 1)[-1])
         taken = {study.name for study in await asyncio.to_thread(self.store.studies)}
         return next(name for name in _numbered(wanted) if name not in taken)
 
@@ -315,6 +316,11 @@ def _told_apart(name: str, before: object, now: object) -> bool:
     if name not in ("version", "gpu"):
         return before != now
     return None not in (before, now) and str(before).partition("+")[0] != str(now).partition("+")[0]
+
+
+def _slug(target: str) -> str:
+    """A name that a user could have given: `--name` takes no other letters, and no longer ones."""
+    return re.sub(r"[^a-z0-9._-]+", "-", target.lower()).strip("-._")[:56].rstrip("-._")
 
 
 def _numbered(wanted: str) -> Iterator[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.unit.cli.conftest import Tuner
 from tuner import __version__
 from tuner.cli.main import _COMMANDS
+from tuner.cli.start import own_command
 
 # What takes long to import, and only running a study needs.
 _HEAVY = ("optuna", "sqlalchemy", "pydantic", "kubernetes", "aiohttp", "numpy", "httpx", "rich")
@@ -89,3 +91,13 @@ def test_the_completion_for_a_shell_can_be_shown(tuner: Tuner) -> None:
     said = tuner("--show-completion", "bash")
     assert said.code == 0
     assert "complete" in said.out
+
+
+def test_a_hint_names_the_command_as_it_can_be_called(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    here = tmp_path / "tuner"
+    here.touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [str(here)])
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert own_command() == str(here)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert own_command() == "tuner"

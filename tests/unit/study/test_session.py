@@ -34,6 +34,12 @@ async def test_a_target_that_is_held_elsewhere_leaves_no_study_behind(studies: S
     assert studies.store.studies() == []
 
 
+async def test_a_study_without_a_name_gets_one_that_a_user_could_have_given(studies: Studies) -> None:
+    names = [(await studies.run(Target())).study.name for _ in range(2)]
+    assert names == ["llama-3.1-8b-h100", "llama-3.1-8b-h100-2"]
+    assert all(studies.spec(name=name).name == name for name in names)
+
+
 async def test_a_database_that_fails_for_a_moment_loses_no_claim(
     studies: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
