@@ -14,7 +14,7 @@ import pytest
 from tests.e2e.support.cluster import Cluster
 from tests.e2e.support.command import Point, Ran, Tuner
 from tests.e2e.support.deployment import Document, container
-from tests.e2e.support.standin import BASELINE_ALONE, BASELINE_SEQS, WITH_WINNER, Bench, bench, storage
+from tests.e2e.support.standin import BASELINE_ALONE, BASELINE_SEQS, WINNER_SEQS, WITH_WINNER, Bench, bench, storage
 
 pytestmark = pytest.mark.cluster
 
@@ -117,12 +117,25 @@ def test_an_apply_that_is_interrupted_is_undone(studied: Studied, engine: Bench)
     assert engine.leases() == []
 
 
-@pytest.mark.parametrize("point", ["after PATCH deployments start 1", "before PATCH deployments ownership 1"])
-def test_an_apply_that_is_killed_can_be_restored(studied: Studied, engine: Bench, tuner: Tuner, point: str) -> None:
+def test_an_apply_that_is_killed_can_be_restored(studied: Studied, engine: Bench, tuner: Tuner) -> None:
     options = ("--storage", storage(studied.tuner), "--yes")
-    assert studied.tuner.run("apply", *options, kill=Point.parse(point)).killed
+    assert studied.tuner.run("apply", *options, kill=Point.parse("after PATCH deployments start 1")).killed
     engine.restore(tuner).succeeded()
     engine.assert_as_it_was()
+    assert engine.leases() == []
+
+
+def test_an_apply_that_is_killed_once_its_winner_was_seen_to_run_is_finished(
+    studied: Studied, engine: Bench, tuner: Tuner
+) -> None:
+    options = ("--storage", storage(studied.tuner), "--yes")
+    assert studied.tuner.run("apply", *options, kill=Point.parse("before PATCH deployments ownership 1")).killed
+    assert "the winner that was applied stays" in engine.restore(tuner).succeeded().out
+    now = engine.engine.get()
+    assert f"--max-num-seqs={WINNER_SEQS}" in container(now)["args"]
+    container(now)["args"] = container(engine.original)["args"]
+    assert now["spec"] == engine.original["spec"]
+    assert engine.engine.kubectl("get", "deployments", "-l", "tuner.dev/original", "-o", "name") == ""
     assert engine.leases() == []
 
 
