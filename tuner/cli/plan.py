@@ -46,6 +46,7 @@ def plan(
     prompt_tokens: study_options.PromptTokens = None,
     output_tokens: study_options.OutputTokens = None,
     shared_prefix: study_options.SharedPrefix = None,
+    prompts_file: study_options.PromptsFile = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A knob of the configuration asked about. Once for each."),

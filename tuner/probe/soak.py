@@ -47,10 +47,11 @@ async def soak(
 
 
 def longest_request(workload: Workload) -> tuple[int, int]:
-    """Prompt and output tokens of what a soak sends, as far as they are certain: of a file's prompts 1 token each."""
+    """Prompt and output tokens of what a soak sends, as far as they are certain: a file's words are a token at least."""
     requests = Requests.of(workload, 0, 0, with_text=False)
     if requests.file_prompts:
-        return 1, max(prompt.output_tokens or workload.output.mean for prompt in requests.file_prompts)
+        lengths = ((len(one.text.split()), one.output_tokens or workload.output.mean) for one in requests.file_prompts)
+        return max(lengths, key=sum)
     longest = requests.longest(1, _QUANTILE)[0]
     return longest.prompt_tokens, longest.output_tokens
 

@@ -24,12 +24,9 @@ def refuse_too_long(workload: Workload, info: TargetInfo, space: Space) -> None:
     problems = []
     found, source = _found(info)
     if found is not None and found < needed:
-        all_alike = workload.prompt.cv == workload.output.cv == 0
-        which = "requests" if all_alike else "the longest requests (99th percentile)"
-        prompts = "the output" if workload.real_text else f"a prompt of {prompt} and an output"
         problems.append(
-            f"workload: {which} need {needed} tokens for {prompts} of {output}, and the engine takes {found} "
-            f"({source}); make workload.prompt or workload.output shorter, or let the engine take more"
+            f"workload: {_which(workload)} need {needed} tokens for a prompt of {prompt} and an output of {output}, and "
+            f"the engine takes {found} ({source}); {_shorter(workload)}, or let the engine take more"
         )
     problems += [
         f"search.knobs.{_KNOB}: {tried} is too short for the workload; allowed: at least {needed} (prompt {prompt}, "
@@ -39,6 +36,18 @@ def refuse_too_long(workload: Workload, info: TargetInfo, space: Space) -> None:
     ]
     if problems:
         raise InvalidInput(*problems)
+
+
+def _which(workload: Workload) -> str:
+    if workload.real_text:
+        return "the longest requests (a token for each word at least)"
+    return "requests" if workload.prompt.cv == workload.output.cv == 0 else "the longest requests (99th percentile)"
+
+
+def _shorter(workload: Workload) -> str:
+    if workload.real_text:
+        return f"leave the longest prompts out of {workload.prompts_file}"
+    return "make workload.prompt or workload.output shorter"
 
 
 def _found(info: TargetInfo) -> tuple[int | None, str]:

@@ -74,9 +74,13 @@ def test_a_longer_limit_to_be_tried_does_not_save_a_baseline_that_can_not_serve(
     assert "the engine takes 2048" in told(LONG, serving(2048), {"max_model_len": 8192})
 
 
-def test_of_a_prompts_file_only_the_outputs_are_certain(tmp_path: Path) -> None:
+def test_a_word_of_a_prompts_file_is_a_token_at_least(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
-    path.write_text('{"prompt": "' + "word " * 9000 + '"}\n{"prompt": "b", "output_tokens": 3000}\n')
+    path.write_text('{"prompt": "' + "word " * 900 + '"}\n{"prompt": "b", "output_tokens": 3000}\n')
     workload = Workload(output=Lengths(100), prompts_file=str(path))
-    assert told(workload, serving(4096)) == ""
-    assert "requests need 3001 tokens for the output of 3000" in told(workload, serving(2048))
+    assert told(workload, serving(3001)) == ""
+    said = told(workload, serving(2048))
+    assert "the longest requests (a token for each word at least) need 3001 tokens for a prompt of 1 and" in said
+    assert f"leave the longest prompts out of {path}" in said
+    path.write_text('{"prompt": "' + "word " * 9000 + '"}\n')
+    assert "need 9100 tokens for a prompt of 9000 and an output of 100" in told(workload, serving(8192))
