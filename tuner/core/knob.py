@@ -54,11 +54,6 @@ class Knob:
     condition: Condition | None = None
     cost: CostClass = CostClass.LOSSLESS
 
-    @property
-    def may_change_output(self) -> bool:
-        """Whether turning it may change what the model writes."""
-        return self.cost is CostClass.MAY_CHANGE_OUTPUT
-
     def contains(self, value: Value) -> bool:
         """Whether `value` is of this knob's type and within its range. A bool is never a number here."""
         if self.kind is KnobKind.BOOL:

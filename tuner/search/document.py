@@ -15,7 +15,7 @@ from tuner.core.knob import Condition, CostClass, KnobKind, Value
 from tuner.search.gates import Gate, check_gate
 from tuner.search.relations import Relation, parse_relation
 
-_TOP = ("engine", "knobs", "relations")
+_TOP = ("engine", "knobs", "lossless", "relations")
 _KNOB = ("type", "low", "high", "step", "log", "per_doubling", "choices", "default", "why", "otherwise", "if", "active")
 _KNOB_FIELDS = (*_KNOB, "cost", "needs", "asked", "overrides")
 _OVERRIDABLE = ("low", "high", "step", "per_doubling", "choices", "default", "otherwise")
@@ -54,11 +54,17 @@ class Declaration:
 
 @dataclass(frozen=True)
 class Document:
-    """A search space file."""
+    """A search space file. `lossless` are settings that are no knobs and leave what the model writes as it is."""
 
     engine: str
     knobs: tuple[Declaration, ...]
     relations: tuple[Relation, ...]
+    lossless: frozenset[str] = frozenset()
+
+    def cost_of(self, name: str) -> CostClass:
+        """What setting `name` may cost. One that the file does not know of may change the output."""
+        lossless = self.lossless | {knob.name for knob in self.knobs if knob.cost is CostClass.LOSSLESS}
+        return CostClass.LOSSLESS if name in lossless else CostClass.MAY_CHANGE_OUTPUT
 
 
 def read_document(path: Path) -> Document:
@@ -96,10 +102,17 @@ class _Reader:
         else:
             knobs = [knob for name in declared if (knob := self.knob(declared, str(name))) is not None]
         self.parents_first(declared, knobs)
-        relations = self.relations(data)
+        relations, lossless = self.relations(data), self.lossless(data)
         if self.problems:
             raise InvalidInput(*self.problems)
-        return Document(str(engine), tuple(knobs), relations)
+        return Document(str(engine), tuple(knobs), relations, lossless)
+
+    def lossless(self, data: Mapping[str, object]) -> frozenset[str]:
+        listed = data.get("lossless", [])
+        if isinstance(listed, list) and all(isinstance(name, str) for name in listed):
+            return frozenset(str(name) for name in listed)
+        self.problem(data, "lossless", "lossless", plain(listed), "a list of settings")
+        return frozenset()
 
     def knob(self, parent: Mapping[str, object], name: str) -> Declaration | None:
         body = parent[name]

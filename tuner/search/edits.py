@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tuner.core.errors import InvalidInput
-from tuner.core.knob import KnobKind, Value
+from tuner.core.knob import CostClass, KnobKind, Value
 from tuner.engines import Engine, engine_named
 from tuner.search.document import Choice, Declaration, Document, plain, read_knob
 
@@ -50,7 +50,7 @@ def edit(document: Document, edits: Mapping[str, object], where: str) -> Edited:
                     dropped.add(name)
             elif isinstance(wanted, (dict, list)):
                 change = wanted if isinstance(wanted, dict) else {"choices": wanted}
-                known[name] = _ranged(known.get(name), name, change)
+                known[name] = _ranged(known.get(name), name, change, document.cost_of(name))
                 ranged.add(name)
                 _must_fit(engine, name, _ends(known[name]))
             else:
@@ -126,12 +126,12 @@ def _fixed(declaration: Declaration | None, name: str, value: object, or_else: s
     return float(value) if declaration.kind is KnobKind.FLOAT else value
 
 
-def _ranged(declaration: Declaration | None, name: str, change: Mapping[str, object]) -> Declaration:
+def _ranged(declaration: Declaration | None, name: str, change: Mapping[str, object], cost: CostClass) -> Declaration:
     unknown = [key for key in change if key not in _FIELDS]
     if unknown:
         raise InvalidInput(f"{name}: unknown field {', '.join(unknown)}; allowed: {', '.join(_FIELDS)}")
     if declaration is None:
-        return replace(read_knob(name, {"type": _kind(change), **change}), why=str(change.get("why", "added by you")))
+        return read_knob(name, {"type": _kind(change), "cost": cost, "why": "added by you", **change})
     if "type" in change and change["type"] != declaration.kind:
         raise InvalidInput(f"{name}.type: {change['type']!r}; this knob is of type {declaration.kind}")
     if declaration.kind is KnobKind.BOOL:

@@ -10,10 +10,9 @@ from tuner.core.errors import InvalidInput
 from tuner.core.knob import CostClass, Knob, KnobKind, Value
 from tuner.core.target import TargetInfo
 from tuner.search import grid
-from tuner.search.document import Declaration, read_document, read_knob
+from tuner.search.document import Declaration, Document, read_document, read_knob
 from tuner.search.edits import Edited, edit
 from tuner.search.gates import closed, context_length
-from tuner.search.relations import Relation
 from tuner.search.space import LeftOut, Space
 
 #: Where the space files lie: beside the package in an installation, at the repository's root in a checkout.
@@ -46,12 +45,14 @@ def load_space(
     path = path_or_engine if isinstance(path_or_engine, Path) else space_file(path_or_engine)
     document = read_document(path)
     edited = edit(document, edits or {}, where)
-    builder = _Builder(info, edited, allow_output_change, real_text, where)
+    builder = _Builder(info, document, edited, allow_output_change, real_text, where)
     for declaration in edited.declarations:
         builder.add(_overridden(declaration, info))
+    for name in edited.fixed.keys() - builder.fixed.keys():
+        builder.fix(name)
     if builder.problems:
         raise InvalidInput(*builder.problems)
-    space = builder.space(document.engine, document.relations)
+    space = builder.space()
     _check_relations(space, where)
     return space
 
@@ -85,9 +86,16 @@ class _Builder:
     """Decides knob by knob: searched, fixed, or left out with a reason."""
 
     def __init__(
-        self, info: TargetInfo, edited: Edited, allow_output_change: bool, real_text: bool, where: str
+        self,
+        info: TargetInfo,
+        document: Document,
+        edited: Edited,
+        allow_output_change: bool,
+        real_text: bool,
+        where: str,
     ) -> None:
         self.info = info
+        self.document = document
         self.edited = edited
         self.allow_output_change = allow_output_change
         self.real_text = real_text
@@ -110,7 +118,7 @@ class _Builder:
         if declaration.why:
             self.why[name] = declaration.why
         if name in self.edited.fixed:
-            self._fix(declaration, self.edited.fixed[name])
+            self.fix(name)
         elif (reason := self._reason_to_leave_out(declaration)) is not None:
             self.left_out.append(LeftOut(name, reason))
         elif declaration.condition is not None and not self._condition_can_hold(declaration):
@@ -118,19 +126,19 @@ class _Builder:
         else:
             self._search(declaration)
 
-    def space(self, engine: str, relations: tuple[Relation, ...]) -> Space:
+    def space(self) -> Space:
         searched = {knob.name for knob in self.knobs}
-        for name, value in self.edited.fixed.items():
-            self.fixed.setdefault(name, value)
+        lossless = {one.name for one in self.edited.declarations if one.cost is CostClass.LOSSLESS}
         # What the target sets and nobody searches stays in every candidate: an absent knob would be removed.
         for name, value in self.info.baseline.items():
             if name not in searched:
                 self.fixed.setdefault(name, value)
         return Space(
-            engine=engine,
+            engine=self.document.engine,
             knobs=tuple(self.knobs),
-            relations=relations,
+            relations=self.document.relations,
             fixed=self.fixed,
+            lossless=self.document.lossless | lossless,
             settings={**self.given, **_settings(self.info)},
             defaults=self.defaults,
             why=self.why,
@@ -138,14 +146,18 @@ class _Builder:
             notes=tuple(self.notes),
         )
 
-    def _fix(self, declaration: Declaration, value: Value) -> None:
-        current = self.info.baseline.get(declaration.name, declaration.default)
-        if declaration.cost is CostClass.MAY_CHANGE_OUTPUT and not self.allow_output_change and value != current:
+    def fix(self, name: str) -> None:
+        """Give `name` the one value that the user chose, in every candidate."""
+        value = self.edited.fixed[name]
+        current = self.info.baseline.get(name, self.info.fixed.get(name, self.defaults.get(name)))
+        lossless = self.document.cost_of(name) is CostClass.LOSSLESS
+        if not (lossless or self.allow_output_change or value == current):
+            kept = f"{current!r}, or " if current is not None else ""
             self.problems.append(
-                f"{self.where}.{declaration.name}: {value!r} may change the engine's output; allowed: {current!r}, or "
-                "allow output changes for the study"
+                f"{self.where}.{name}: {value!r} may change the engine's output; allowed: {kept}allow output changes "
+                "for the study"
             )
-        self.fixed[declaration.name] = value
+        self.fixed[name] = value
 
     def _reason_to_leave_out(self, declaration: Declaration) -> str | None:
         if declaration.name in self.edited.dropped:

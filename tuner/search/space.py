@@ -27,7 +27,8 @@ class Space:
     """The knobs that a study turns (parents before the knobs whose condition names them), and how they hang together.
 
     `fixed` are values that every candidate carries without being searched: fixed by the user, or found on the target in
-    a knob that is left out. `settings` are other settings that relations speak of (max_model_len). `defaults` are the
+    a knob that is left out. `lossless` are the settings, searched or not, that leave what the model writes as it is.
+    `settings` are other settings that relations speak of (max_model_len). `defaults` are the
     engine's own values as far as known beforehand. `why` says in one line what a knob does.
     """
 
@@ -35,6 +36,7 @@ class Space:
     knobs: tuple[Knob, ...]
     relations: tuple[Relation, ...] = ()
     fixed: Mapping[str, Value] = field(default_factory=dict)
+    lossless: frozenset[str] = frozenset()
     settings: Mapping[str, Value] = field(default_factory=dict)
     defaults: Mapping[str, Value] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
@@ -52,6 +54,11 @@ class Space:
         return math.prod(math.inf if (values := grid.values(knob)) is None else len(values) for knob in self.knobs)
 
     # --- judging a candidate ------------------------------------------------------------------------------------------
+
+    def may_change_output(self, before: Mapping[str, Value], after: Mapping[str, Value]) -> bool:
+        """Whether the way from one candidate to the other may change what the model writes."""
+        changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+        return not changed <= self.lossless
 
     def active(self, knob: Knob, values: Mapping[str, Value]) -> bool:
         """Whether the knob's condition holds under `values`."""

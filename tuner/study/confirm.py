@@ -240,9 +240,8 @@ async def confirm(loop: TrialLoop, search_ended: str) -> Confirmation:
     finalist = fewest_changes(best.candidate, baseline)
     if finalist == baseline.candidate:
         return Confirmation(Conclusion.NO_CHANGE, "the best that was found is what runs already")
-    changed = {name for name in finalist if finalist[name] != baseline.candidate.get(name)}
-    check = any(knob.name in changed for knob in loop.space.knobs if knob.may_change_output)
-    return await Confirming(loop, finalist, check).run()
+    check_output = loop.space.may_change_output(baseline.candidate, finalist)
+    return await Confirming(loop, finalist, check_output).run()
 
 
 def fewest_changes(candidate: Candidate, baseline: TrialRecord) -> Candidate:

@@ -154,7 +154,8 @@ def test_user_fixes_narrows_widens_adds_and_drops() -> None:
 
 def test_other_flags_of_the_engine_are_searched_in_the_type_of_their_range() -> None:
     edits = {"stream_interval": {"low": 1, "high": 8}, "kv_offloading_size": {"low": 0.5, "high": 4}, "seed": [1, 2]}
-    space = load_space("vllm", target(), {**edits, "enforce_eager": {"type": "bool"}, "max_model_len": 4096})
+    more = {"enforce_eager": {"type": "bool"}, "max_model_len": 4096}
+    space = load_space("vllm", target(), {**edits, **more}, allow_output_change=True)
     kinds = [str(space.by_name[name].kind) for name in (*edits, "enforce_eager")]
     assert kinds == ["int", "float", "choice", "bool"]
     assert space.fixed["max_model_len"] == 4096
@@ -212,6 +213,24 @@ def test_output_change_is_not_smuggled_in_by_fixing_it() -> None:
     assert space.fixed["kv_cache_dtype"] == "fp8"
 
 
+def test_what_nobody_knows_to_be_harmless_needs_the_same_permission() -> None:
+    assert "quantization: 'fp8' may change the engine's output" in mistakes("vllm", target(), {"quantization": "fp8"})
+    ranged = load_space("vllm", target(), {"seed": [1, 2], "stream_interval": [1, 8], "max_model_len": 4096})
+    assert "may change the engine's output" in reason(ranged, "seed")
+    assert "stream_interval" in names(ranged)
+    own_word = load_space("vllm", target(), {"seed": {"choices": [1, 2], "cost": "lossless"}})
+    assert "seed" in names(own_word)
+
+
+@pytest.mark.parametrize("edits", [{"kv_cache_dtype": "fp8"}, {"quantization": "fp8"}, {"seed": [1, 2]}])
+def test_what_may_change_the_output_is_known_for_knobs_that_are_fixed_or_added_too(edits: dict[str, object]) -> None:
+    space = load_space("vllm", target(), edits, allow_output_change=True)
+    before = {"max_num_seqs": 64}
+    assert space.may_change_output(before, {"max_num_seqs": 64, **edits})
+    assert space.may_change_output({**before, **edits}, before)
+    assert not space.may_change_output({**before, **edits}, {"max_num_seqs": 128, **edits})
+
+
 def test_relation_that_nothing_can_keep_is_refused() -> None:
     edits = {"max_num_seqs": 1024, "max_num_batched_tokens": [128, 256]}
     assert "no candidate can keep 'max_num_batched_tokens >= max_num_seqs'" in mistakes("vllm", target(), edits)
@@ -259,6 +278,7 @@ def test_file_mistakes_come_with_line_field_value_and_what_is_allowed(tmp_path: 
         ("engine: [", ":1: "),
         ("engine: x\nengine: y\n", ":2: "),
         ("- a\n", "must be a mapping"),
+        ("engine: x\nlossless: seed\n", ":2: lossless: 'seed'; allowed: a list of settings"),
         ("engine: x\nknobs: {}\n", ":2: knobs: {}"),
         ("knobs: {a: {type: bool}}\n", "engine: None"),
     ],
