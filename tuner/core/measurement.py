@@ -69,6 +69,7 @@ class Level:
     foreign: bool | None = False  # the engine served others' requests too: void; None: it does not tell
     preemptions: int | None = None
     overload: float = 0.0  # where the engine fell behind an open loop: offered / served - 1, at least
+    steady: bool = True  # False: an open loop that ended while the engine was still filling, or fell behind
 
     @property
     def work_share(self) -> float:

@@ -102,8 +102,8 @@ def _counted(level: Level, count: Count) -> float:
 
 
 def _holds(level: Level) -> bool:
-    """Whether every SLO held as far as one can see: proven, or with its statistic within its bound."""
-    if level.answer is not Answer.UNCERTAIN:
+    """Whether every SLO held as far as one can see: proven, or steady with its statistic within its bound."""
+    if level.answer is not Answer.UNCERTAIN or not level.steady:
         return level.answer is Answer.PASS
     return all(test.answer is Answer.PASS or test.violation <= 0 for test in level.tests)
 
@@ -245,7 +245,8 @@ class _Search:
         if self.under is None or self.over is None:
             return self.under
         low, high = (_excess(self._at(rate), self.job.slos) for rate in (self.under, self.over))
-        part = min(1.0, max(0.0, -low / (high - low))) if high > low else 0.5
+        # Where the engine fell behind, the promises may have held for as long as the level lasted.
+        part = min(1.0, max(0.0, -low / (high - low))) if high > max(0.0, low) else 0.5
         return float(self.under * (self.over / self.under) ** part)
 
     def _at(self, rate: float) -> Level:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,15 +18,22 @@ from tuner.probe.confidence import least_count, t_quantile
 from tuner.probe.job import Limits
 from tuner.probe.observations import cohort, observe
 from tuner.probe.overload import overload_of
-from tuner.probe.spending import ALPHA, Look, Looks
+from tuner.probe.spending import ALPHA, Look, Spending, looks_of
 from tuner.probe.statistics import errors_of, latencies, measured, rates_of, statistics_of
+from tuner.probe.steadiness import LATENCIES, Steadiness, steadiness_of
 
 # Enough requests to tell a p95 from its bound near the boundary: 20 expected exceedances.
 _EXPECTED_EXCEEDANCES = 20
 _LEAST_REQUESTS = 60
 _COMMON_REQUESTS = 200
+# More requests than that bring little certainty for their time.
+_ENOUGH_REQUESTS = 2000
+# Before an engine is known to be steady: what refutes a promise needs no full engine.
 _LEAST_WARMUP, _MOST_WARMUP = 5, 100
 _LEAST_TIMEOUT_S = 30.0
+# A full batch takes up to this many times as long as a few requests.
+_SLOWDOWN = 20
+_STEADY_SHARE = 1 / 6  # of all time for levels, for one that is not steady before
 # The probe's own delay bends a result where it is both noticeable and a share of what is measured.
 _LAG_S = 0.005
 _LAG_SHARE = 0.05
@@ -35,18 +42,19 @@ _PROOF = 3
 
 @dataclass(frozen=True)
 class Size:
-    """How much one level may send: `warmup` requests first, then at most `count` measured ones."""
+    """How much one level sends: `warmup` requests first, then `count` measured ones; `most` until it is steady."""
 
     warmup: int
     count: int
     timeout_s: float
     max_s: float
     least: int = 0  # with fewer measured requests no level can pass
+    most: int = 0
 
     @property
     def requests(self) -> int:
-        """All requests of the level."""
-        return self.warmup + self.count
+        """All requests that may be sent."""
+        return max(self.most, self.warmup + self.count)
 
 
 def size_of(
@@ -54,34 +62,36 @@ def size_of(
 ) -> Size:
     """Size a level for certain answers within the limits; `e2e_s` is the e2e latency, roughly.
 
-    The warm-up lasts for about one e2e latency: until then the engine fills. No request times out that keeps the SLOs,
-    also not the longest one, of `most_tokens` output tokens. A `proof` may be longer than `limits.level_s`, so that it
-    can pass in spite of some exceedances.
+    An open loop measures for at most `limits.level_s` (a `proof` for longer, so that it can pass in spite of some
+    exceedances), but goes on to a share of `limits.total_s` where the engine is not steady before. No request times out
+    that keeps the SLOs, also not the longest one, of `most_tokens` output tokens.
     """
     rate = load.rate or (load.concurrency or 1) / e2e_s
-    least = max((_least(slo, rate, limits) for slo in slos), default=_LEAST_REQUESTS)
+    least = max((_least(slo, rate) for slo in slos), default=_LEAST_REQUESTS)
     wanted = max([least, *(_wanted(slo) for slo in slos)]) if slos else _COMMON_REQUESTS
     latency = max([e2e_s, *(slo.bound for slo in slos if slo.metric in (Metric.TTFT, Metric.E2E))])
     decoding = max((slo.bound for slo in slos if slo.metric in (Metric.ITL, Metric.TPOT)), default=0.0) * most_tokens
-    timeout_s = max(_LEAST_TIMEOUT_S, 4 * latency, latency + decoding)
+    longest_s = max(limits.level_s, _STEADY_SHARE * limits.total_s)
+    timeout_s = max(_LEAST_TIMEOUT_S, 4 * latency, latency + decoding, min(_SLOWDOWN * e2e_s, longest_s))
     if load.rate is not None:
         within = int(load.rate * limits.level_s)
         # Queues and batches take their time to build up, so what is near the boundary lasts, however many arrive.
-        count = max(least, min(limits.level_requests, within))
-        if proof:  # one look, so that nothing is spent before the end
-            count = least = max(count, min(_PROOF * least, limits.level_requests))
+        count = max(least, min(_ENOUGH_REQUESTS, within))
+        if proof:  # nothing is spent before the end
+            count = least = max(count, min(_PROOF * least, _ENOUGH_REQUESTS))
         warmup = _clamp(math.ceil(load.rate * e2e_s), _LEAST_WARMUP, _MOST_WARMUP)
         # Arrivals are Poisson; all that were sent may end or time out, because one that is cut off says nothing, and
         # the cohort without the slow ones is far smaller.
-        sending_s = (warmup + count + 3 * math.sqrt(warmup + count)) / load.rate
-        return Size(warmup, count, timeout_s, sending_s + timeout_s, least)
+        most = max(warmup + count, math.ceil(load.rate * min(longest_s, _SLOWDOWN * LATENCIES * e2e_s)))
+        sending_s = (most + 3 * math.sqrt(most)) / load.rate
+        return Size(warmup, count, timeout_s, sending_s + timeout_s, least, most)
     assert load.concurrency is not None
-    count = max(least, min(max(wanted, 10 * load.concurrency), limits.level_requests))
+    count = max(least, min(max(wanted, 10 * load.concurrency), _ENOUGH_REQUESTS))
     warmup = max(_LEAST_WARMUP, load.concurrency)
     return Size(warmup, count, timeout_s, max(limits.level_s, 10 * e2e_s), least)
 
 
-def _least(slo: Slo, rate: float, limits: Limits) -> int:
+def _least(slo: Slo, rate: float) -> int:
     """Fewer measured requests could never pass."""
     share = slo.allowed_share
     if share is None or share < STRICTEST:
@@ -89,7 +99,7 @@ def _least(slo: Slo, rate: float, limits: Limits) -> int:
     count = least_count(share, ALPHA / 2)
     if slo.metric is Metric.ITL:
         # Streams that run together meet the same engine steps, so steps are what counts; each takes at most the bound.
-        count = min(math.ceil(rate * slo.bound * count), limits.level_requests)
+        count = min(math.ceil(rate * slo.bound * count), _ENOUGH_REQUESTS)
     return max(_LEAST_REQUESTS, count)
 
 
@@ -117,38 +127,29 @@ class LevelTest:
     requests: tuple[PlannedRequest, ...]
     size: Size
     precision: float | None = None
-    looks: Looks = field(init=False)
-    _next: int = 0
+    spending: Spending = field(default_factory=Spending)
     _tests: tuple[SloTest, ...] = ()
+    _warmup: int = 0
+    _steady: bool = False
     _overload: float = 0.0
     _stopped: bool = False
 
-    def __post_init__(self) -> None:
-        self.looks = Looks.plan(self.size.count, self.size.least)
-
     def plan(self) -> LevelPlan:
         """What the driver is asked to do."""
-        # A look at n measured requests needs the warm-up ended too, and about as many again still in flight.
-        counts = [self.size.warmup * 2 + look.count for look in self.looks.looks[:-1]]
-        looks = tuple(count for count in counts if count < self.size.requests)
+        looks = looks_of(self.size.warmup, self.size.count, self.size.requests)
         return LevelPlan(self.load, self.requests, looks, self.size.timeout_s, self.size.max_s)
 
     def stop(self, records: Sequence[RequestRecord]) -> bool:
         """Whether the level may end at this look."""
-        look = self.looks.looks[self._next]
-        self._next += 1
-        seen = measured(cohort(self.requests, records), self.size.warmup)
-        self._evaluate(seen, look)
-        self._stopped = self._answer is Answer.FAIL or self._hopeless(seen, look) or self._certain(records)
+        self._stopped = self._look(records) or self._answer is Answer.FAIL or self._certain(records)
         return self._stopped
 
     def level(self, found: LevelRecords) -> Level:
         """The level as measured."""
         if not self._stopped:
-            records = cohort(self.requests, found.records)
-            self._evaluate(measured(records, self.size.warmup), self.looks.last)
-        seen = measured(found.records, self.size.warmup)
-        rates = rates_of(found.records, self.size.warmup)
+            self._look(found.records, last=True)
+        seen = measured(found.records, self._warmup)
+        rates = rates_of(found.records, self._warmup)
         return Level(
             load=self.load,
             answer=self._answer,
@@ -164,6 +165,7 @@ class LevelTest:
             foreign=None if found.foreign is None else found.foreign > 0,
             preemptions=found.preemptions,
             overload=self._overload,
+            steady=self._steady,
         )
 
     def _bent_by(self, lag_s: float, seen: Sequence[RequestRecord]) -> bool:
@@ -190,16 +192,39 @@ class LevelTest:
         answers = {test.answer for test in self._tests}
         if Answer.FAIL in answers or self._overload:
             return Answer.FAIL
-        return Answer.UNCERTAIN if Answer.UNCERTAIN in answers else Answer.PASS
+        return Answer.UNCERTAIN if Answer.UNCERTAIN in answers or not self._steady else Answer.PASS
 
-    def _evaluate(self, seen: Sequence[RequestRecord], look: Look) -> None:
-        stage = self._stage(seen, look)
-        self._tests = tuple(answer_of(slo, observe(slo, seen, self.size.timeout_s), stage) for slo in self.slos)
+    def _look(self, records: Sequence[RequestRecord], last: bool = False) -> bool:
+        """Test the SLOs on what is known so far; whether nothing more is to come of it.
+
+        They can pass by what a steady engine did only. Until it is steady, what it did since the planned warm-up can
+        refute them: an engine that fills is quicker than a full one.
+        """
+        known = cohort(self.requests, records)
+        steadiness = self._steadiness(records)
+        seen = measured(known, steadiness.warmup)
+        spans = len(seen) >= steadiness.least
+        self._steady = spans and not steadiness.overload
+        self._warmup = steadiness.warmup if self._steady else self.size.warmup
+        if not self._steady:
+            seen = measured(known, self._warmup)
         self._overload = overload_of(seen) if self.load.rate is not None else 0.0
+        if last and spans:
+            self._overload = max(self._overload, steadiness.overload)
+        share = 1.0 if last else min(1.0, len(seen) / max(self.size.count, steadiness.least))
+        complete = self._steady and share == 1.0
+        may_pass = self._steady and (last or len(seen) >= self.size.least)
+        stage = self._stage(seen, self.spending.look(share, may_pass=may_pass), share)
+        observed = [(slo, observe(slo, seen, self.size.timeout_s)) for slo in self.slos]
+        self._tests = tuple(answer_of(slo, found, stage) for slo, found in observed)
+        return complete or any(hopeless(slo, found, stage) for slo, found in observed)
 
-    def _hopeless(self, seen: Sequence[RequestRecord], look: Look) -> bool:
-        stage = self._stage(seen, look)
-        return any(hopeless(slo, observe(slo, seen, self.size.timeout_s), stage) for slo in self.slos)
+    def _steadiness(self, records: Sequence[RequestRecord]) -> Steadiness:
+        """How steady an open loop is; clients that wait for each other can't outrun the engine."""
+        if self.load.rate is None:
+            return Steadiness(self.size.warmup)
+        found = steadiness_of(self.requests, records)
+        return replace(found, warmup=max(found.warmup, self.size.warmup))
 
     def _certain(self, records: Sequence[RequestRecord]) -> bool:
         if self._answer is Answer.UNCERTAIN or self.precision == 0 or not (self.slos or self.precision):
@@ -208,7 +233,7 @@ class LevelTest:
 
     def _half_width(self, records: Sequence[RequestRecord]) -> float:
         """Relative half width of the 95 % interval of the request rate, by ten batches of completions in time."""
-        ends = [record.end_s for record in rates_of(records, self.size.warmup).completions]
+        ends = [record.end_s for record in rates_of(records, self._warmup).completions]
         if len(ends) < 100:
             return math.inf
         step = len(ends) // 10
@@ -218,12 +243,12 @@ class LevelTest:
         variance = sum((gap - mean) ** 2 for gap in gaps) / 9
         return t_quantile(0.975, 9) * math.sqrt(variance / 10) / mean if mean > 0 else math.inf
 
-    def _stage(self, seen: Sequence[RequestRecord], look: Look) -> Stage:
+    def _stage(self, seen: Sequence[RequestRecord], look: Look, share: float) -> Stage:
         busy = sum(record.end_s - record.sent_s for record in seen)
         span = max((r.end_s for r in seen), default=0.0) - min((r.sent_s for r in seen), default=0.0)
         return Stage(
             look.pass_alpha,
             look.fail_alpha,
-            growth=max(1.0, self.size.count / len(seen)) if seen else 1.0,
+            growth=1 / share if share > 0 else 1.0,
             concurrency=busy / span if span > 0 else 1.0,
         )

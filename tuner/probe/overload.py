@@ -13,29 +13,29 @@ from tuner.probe.confidence import t_quantile
 _BATCHES = 10
 _LEAST_REQUESTS = 40
 _ALPHA = 0.01
-# An excursion of a queue that is stable but busy climbs too; what doubles and climbs this fast is not one.
+# An excursion of a queue that is stable but busy climbs too; what climbs this far and this fast is not one.
 _CLIMB = 0.05
-_GROWTH = 2.0
 
 
 def overload_of(records: Sequence[RequestRecord]) -> float:
     """By how much more than it serves an engine is offered in an open loop (warm-up excluded); 0 where it keeps up.
 
-    At an offered load of rho > 1 the wait of a request that is due at t is (rho - 1) * t: the e2e latency climbs by
-    rho - 1 seconds a second. Told is the lower bound of the slope over ten batch means at a one-sided level of 1 %,
-    where it is over 0.05 and the latency has at least doubled over the level. Fewer than 40 requests never tell.
+    At an offered load of rho > 1 the wait of a request that is due at t is (rho - 1) * t: the time to first token
+    climbs by rho - 1 seconds a second (the e2e latency climbs while an engine fills, too). Told is the lower bound of
+    the slope over ten batch means at a one-sided level of 1 %, where it is over 0.05 and the wait has grown by at least
+    the e2e latency of the first requests. Fewer than 40 requests never tell.
     """
     ended = sorted((record for record in records if record.ok), key=lambda record: record.scheduled_s)
     if len(ended) < _LEAST_REQUESTS:
         return 0.0
     due = _batch_means([record.scheduled_s for record in ended])
-    e2e = _batch_means([record.e2e_s for record in ended])
-    if e2e[-2:].mean() < _GROWTH * e2e[:2].mean():
+    wait = _batch_means([record.ttft_s or 0.0 for record in ended])
+    if wait[-2:].mean() - wait[:2].mean() < _batch_means([record.e2e_s for record in ended])[:2].mean():
         return 0.0
     spread = due - due.mean()
     square = float((spread**2).sum())
-    slope = float((spread * e2e).sum()) / square
-    residuals = e2e - e2e.mean() - slope * spread
+    slope = float((spread * wait).sum()) / square
+    residuals = wait - wait.mean() - slope * spread
     error = math.sqrt(float((residuals**2).sum()) / (_BATCHES - 2) / square)
     least = slope - t_quantile(1 - _ALPHA, _BATCHES - 2) * error
     return least if least > _CLIMB else 0.0

@@ -17,6 +17,7 @@ from tuner.core.workload import Load
 from tuner.probe.job import Job
 from tuner.probe.level import LevelTest, Size, size_of
 from tuner.probe.prompts import Calibration
+from tuner.probe.steadiness import LATENCIES
 from tuner.probe.stream import kind_of
 from tuner.probe.workload import Requests
 
@@ -102,7 +103,8 @@ class Session:
 
     def proof_s(self, rate: float, slos: Sequence[Slo]) -> float:
         """Seconds that a proof at `rate` takes, roughly."""
-        return self._size(Load(rate=rate), slos, proof=True).requests / rate
+        size = self._size(Load(rate=rate), slos, proof=True)
+        return max((size.warmup + size.count) / rate, LATENCIES * self.e2e_s)
 
     def _size(self, load: Load, slos: Sequence[Slo], proof: bool) -> Size:
         most = self.requests.most_output_tokens

@@ -2,9 +2,10 @@
 
 A test that is looked at several times errs at some look with more than its nominal probability. The looks are therefore
 planned before the level, and each may use up a part of the 5 % only (alpha spending, Lan & DeMets 1983, with the linear
-spending function alpha(t) = alpha * t of Kim & DeMets 1987). Parts are added up by Bonferroni's inequality instead of
-the joint distribution of the looks: that holds for dependent observations too, and costs little as the last look keeps
-half. PASS and FAIL spend separately; looks too early for any PASS do not spend on it.
+spending function alpha(t) = alpha * t of Kim & DeMets 1987, t being the share of what will be measured that is seen).
+Parts are added up by Bonferroni's inequality instead of the joint distribution of the looks: that holds for dependent
+observations too, and costs little: about one exceedance in twenty. PASS and FAIL spend separately; looks that can't
+pass (too early, or the engine is not steady) do not spend on it.
 """
 
 from __future__ import annotations
@@ -12,43 +13,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ALPHA = 0.05
-_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+_FIRST_SHARE = 1 / 16
 _FIRST_LOOK = 20
+_STEP = 1.25
 
 
 @dataclass(frozen=True)
 class Look:
-    """One planned look: after `count` measured requests, with this much to spend on each answer."""
+    """What one look may spend on each answer."""
 
-    count: int
     pass_alpha: float
     fail_alpha: float
 
 
-@dataclass(frozen=True)
-class Looks:
-    """All looks of one level, in ascending order; the last one is at its end."""
+@dataclass
+class Spending:
+    """What the looks of one level have spent so far."""
 
-    looks: tuple[Look, ...]
+    _on_pass: float = 0.0
+    _on_fail: float = 0.0
 
-    @classmethod
-    def plan(cls, count: int, first_pass: int) -> Looks:
-        """Looks for a level of at most `count` measured requests, where fewer than `first_pass` could never pass."""
-        counts = sorted(
-            {round(count * fraction) for fraction in _FRACTIONS if count * fraction >= _FIRST_LOOK} | {count}
-        )
-        passing = [n for n in counts if n >= first_pass] or [count]
-        return cls(tuple(Look(n, _spent(n, passing), _spent(n, counts)) for n in counts))
-
-    @property
-    def last(self) -> Look:
-        """The look at the end of the level."""
-        return self.looks[-1]
+    def look(self, share: float, *, may_pass: bool) -> Look:
+        """A look at this `share` of what the level will measure; 1 at its end."""
+        due = ALPHA * min(1.0, share)
+        look = Look(max(0.0, due - self._on_pass) if may_pass else 0.0, max(0.0, due - self._on_fail))
+        self._on_pass += look.pass_alpha
+        self._on_fail += look.fail_alpha
+        return look
 
 
-def _spent(count: int, counts: list[int]) -> float:
-    if count not in counts:
-        return 0.0
-    position = counts.index(count)
-    before = counts[position - 1] if position else 0
-    return ALPHA * (count - before) / counts[-1]
+def looks_of(warmup: int, count: int, most: int) -> tuple[int, ...]:
+    """After how many ended requests of at most `most` a level is looked at, where it measures `count` after `warmup`.
+
+    At the first look the warm-up has ended too, and about as many again are still in flight.
+    """
+    seen = max(_FIRST_LOOK, count * _FIRST_SHARE)
+    looks = []
+    while 2 * warmup + round(seen) < most:
+        looks.append(2 * warmup + round(seen))
+        seen *= _STEP
+    return tuple(looks)

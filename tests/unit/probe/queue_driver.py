@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
@@ -35,8 +35,9 @@ class QueueDriver:
         self.plans.append(plan)
         looks = list(plan.looks)
         done: list[RequestRecord] = []
+        sent: list[RequestRecord] = []
         stopped_s: float | None = None
-        for record in sorted(self._served(plan), key=lambda record: record.end_s):
+        for record in _as_they_end(self._served(plan), sent):
             if record.end_s > plan.max_s:
                 break
             done.append(record)
@@ -45,20 +46,21 @@ class QueueDriver:
                 if stop(_in_order(done)):
                     stopped_s = record.end_s
                     break
-        return self._result(plan, done, stopped_s)
+        return self._result(plan, done, sent, stopped_s)
 
-    def _result(self, plan: LevelPlan, done: list[RequestRecord], stopped_s: float | None) -> LevelRecords:
+    def _result(
+        self, plan: LevelPlan, done: list[RequestRecord], sent: list[RequestRecord], stopped_s: float | None
+    ) -> LevelRecords:
         records = list(done)
         if stopped_s is None and len(done) < len(plan.requests):
             seen = {record.planned.index for record in done}
-            records += [_cut(record, plan.max_s) for record in self._served(plan) if _runs(record, seen, plan.max_s)]
+            records += [_cut(record, plan.max_s) for record in sent if _runs(record, seen, plan.max_s)]
         duration = stopped_s if stopped_s is not None else max((record.end_s for record in records), default=0.0)
-        sent = sum(record.sent_s <= duration for record in self._served(plan))
         self.late -= 1
         result = LevelRecords(
             _in_order(records),
             duration,
-            sent,
+            sum(record.sent_s <= duration for record in sent),
             self.lag_s if self.late >= 0 else 0.0,
             foreign=self.foreign,
         )
@@ -88,6 +90,18 @@ class QueueDriver:
 
     async def close(self) -> None:
         return None
+
+
+def _as_they_end(served: Iterable[RequestRecord], sent: list[RequestRecord]) -> Iterator[RequestRecord]:
+    """By their ends; `sent` gets every record that was looked at for it. Nothing ends before it was due."""
+    running: list[tuple[float, int, RequestRecord]] = []
+    for record in served:
+        while running and running[0][0] <= record.scheduled_s:
+            yield heapq.heappop(running)[2]
+        sent.append(record)
+        heapq.heappush(running, (record.end_s, record.planned.index, record))
+    while running:
+        yield heapq.heappop(running)[2]
 
 
 def _in_order(records: Sequence[RequestRecord]) -> tuple[RequestRecord, ...]:

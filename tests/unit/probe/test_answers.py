@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from tuner.core.request import RequestRecord
 from tuner.core.slo import parse_slo
 from tuner.probe.answers import Stage, answer_of, clumping, hopeless
 from tuner.probe.observations import observe
-from tuner.probe.spending import ALPHA, Looks
+from tuner.probe.spending import ALPHA, Spending, looks_of
 
 P95 = parse_slo("ttft p95 <= 500ms")
 ONE_LOOK = Stage(ALPHA, ALPHA)
@@ -124,21 +125,32 @@ def test_a_level_is_hopeless_once_its_statistic_must_end_up_over_the_bound() -> 
 
 
 def test_looks_spend_five_percent_in_all() -> None:
-    looks = Looks.plan(400, first_pass=72).looks
+    spending = Spending()
+    looks = [spending.look(seen / 400, may_pass=seen >= 72) for seen in (25, 50, 100, 90, 200, 400, 500)]
 
-    assert [look.count for look in looks] == [25, 50, 100, 200, 400]
     assert sum(look.pass_alpha for look in looks) == pytest.approx(ALPHA)
     assert sum(look.fail_alpha for look in looks) == pytest.approx(ALPHA)
     assert looks[1].pass_alpha == 0
-    assert [look.count for look in Looks.plan(15, 59).looks] == [15]
+    assert looks[2].pass_alpha == pytest.approx(ALPHA / 4)
+    assert looks[3].fail_alpha == 0
+
+
+def test_looks_are_planned_over_all_that_may_be_sent() -> None:
+    looks = looks_of(10, 400, 2000)
+
+    assert looks[0] == 45
+    assert looks[-1] > 1600
+    assert all(later <= 1.3 * sooner for sooner, later in pairwise(looks))
+    assert looks_of(5, 15, 20) == ()
 
 
 def first_answer(values: np.ndarray) -> Answer:  # type: ignore[type-arg]
     """The answer of a level that is looked at as planned and ends with its first certain answer."""
-    looks = Looks.plan(len(values), first_pass=72)
-    for look in looks.looks:
-        stage = Stage(look.pass_alpha, look.fail_alpha, growth=len(values) / look.count)
-        found = answer_of(P95, observe(P95, ttfts(values[: look.count]), 30.0), stage).answer
+    spending = Spending()
+    for count in (*looks_of(0, len(values), len(values)), len(values)):
+        look = spending.look(count / len(values), may_pass=count >= 72)
+        stage = Stage(look.pass_alpha, look.fail_alpha, growth=len(values) / count)
+        found = answer_of(P95, observe(P95, ttfts(values[:count]), 30.0), stage).answer
         if found is not Answer.UNCERTAIN:
             return found
     return Answer.UNCERTAIN

@@ -46,7 +46,7 @@ async def test_the_capacity_of_a_sharp_knee_is_found_from_any_start(start: float
     measurement = await measure(driver, job("ttft p95 <= 150ms", "error rate <= 1%", start_rate=start))
 
     assert rate(measurement) == pytest.approx(truth, rel=0.12)
-    assert proven(measurement) == pytest.approx(truth, rel=0.12)
+    assert 0.7 * truth < proven(measurement) < 1.02 * truth
     assert proven(measurement) <= rate(measurement)
     assert len(measurement.levels) <= 14
 

@@ -54,6 +54,7 @@ levels = st.builds(
     foreign=st.none() | st.booleans(),
     preemptions=st.none() | counts,
     overload=numbers,
+    steady=st.booleans(),
 )
 measurements = st.builds(Measurement, st.lists(levels, max_size=3).map(tuple), maybe, counts, maybe)
 verdicts = st.builds(Verdict, maybe, st.dictionaries(text, numbers, max_size=3), st.none() | failures, st.booleans())
