@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +24,7 @@ from tuner.store.url import masked
 #: The newest migration in this package.
 HEAD = "0002"
 _BUSY_S = 30
+_CONNECT_S = 10
 _SETUP_S = 60
 _ADVISORY_KEY = 0x74756E6572  # "tuner"
 _WRITES = "tuner_writes"
@@ -175,7 +178,9 @@ _dumps = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
 def _postgresql(url: URL) -> Engine:
-    return create_engine(url.set(drivername="postgresql+psycopg"), json_serializer=_dumps, pool_pre_ping=True)
+    limits = {"connect_timeout": _CONNECT_S} if "connect_timeout" not in url.query else {}
+    psycopg = url.set(drivername="postgresql+psycopg")
+    return create_engine(psycopg, json_serializer=_dumps, pool_pre_ping=True, connect_args=limits)
 
 
 def _sqlite(url: URL) -> Engine:
@@ -184,10 +189,21 @@ def _sqlite(url: URL) -> Engine:
         Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"storage {url}: {error}") from error
-    engine = create_engine(url, json_serializer=_dumps, connect_args={"timeout": _BUSY_S})
+    where = {"creator": partial(_read_only, Path(url.database))} if _is_read_only(Path(url.database)) else {}
+    engine = create_engine(url, json_serializer=_dumps, connect_args={"timeout": _BUSY_S}, **where)
     event.listen(engine, "connect", _on_connect)
     event.listen(engine, "begin", _on_begin)
     return engine
+
+
+def _is_read_only(file: Path) -> bool:
+    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+
+
+def _read_only(file: Path) -> sqlite3.Connection:
+    """SQLite reads its write-ahead log by files that it makes itself; where it may not, and nobody writes, without."""
+    alone = "" if Path(f"{file}-wal").exists() else "&immutable=1"
+    return sqlite3.connect(f"{file.as_uri()}?mode=ro{alone}", uri=True, timeout=_BUSY_S, check_same_thread=False)
 
 
 def _on_connect(connection: Any, _record: object) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ from sqlalchemy import create_engine, inspect
 
 from tuner.store import Store, StoreError, database
 from tuner.store.tables import metadata
+
+ROOT = Path(__file__).parents[3]
 
 
 def differences(url: str) -> list[Any]:
@@ -116,3 +122,28 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     engine.dispose()
     with Store.open(url) as store:
         assert store.studies() == []
+
+
+@pytest.mark.parametrize("writable", ["the folder", "the file", "neither"])
+def test_a_database_that_may_only_be_read_can_be_read(tmp_path: Path, writable: str) -> None:
+    folder = tmp_path / "a b"
+    url = f"sqlite:///{folder}/t.db"
+    Store.open(url).close()
+    code = f"from tuner.store import Store; print(Store.open({url!r}).studies())"
+    for parent in tmp_path.parents[:3]:
+        parent.chmod(0o755)
+    tmp_path.chmod(0o755)
+    (folder / "t.db").chmod(0o666 if writable == "the file" else 0o444)
+    folder.chmod(0o777 if writable == "the folder" else 0o555)
+    other = {"user": 65534, "group": 65534} if os.geteuid() == 0 else {}
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code], capture_output=True, text=True, check=False, cwd=ROOT, **other
+    )
+    folder.chmod(0o755)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_CONNECT_S", 2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreError, match="timeout"):
+        Store.open(f"postgresql://me:secret@127.0.0.1:{silent.getsockname()[1]}/studies")
