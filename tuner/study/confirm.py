@@ -20,10 +20,9 @@ from tuner.probe.soak import soak
 from tuner.store import TrialKind, TrialRecord
 from tuner.store.codec import decode, encode
 from tuner.study.gain import BLOCK, Block, Comparison, clearly_better, compare_blocks, estimate, hopeless, looks, order
-from tuner.study.loop import TrialLoop
+from tuner.study.loop import Outcome, TrialLoop
 
 _CONCURRENCY = 64  # for the soak, where the engine does not say how many requests it runs at once
-_SOAK_S = 600.0
 _SHORT_S = 5.0  # nothing is learnt in less
 _KEPT = "confirming"  # under this name the study's result holds what was inspected so far
 
@@ -120,7 +119,7 @@ class Confirming:
             reason = f"{'finalist' if side == 'B' else 'baseline'} on a fresh start"
             trial = await self.loop.begin(TrialKind.CONFIRM, candidate, reason, position=position)
         trial = await self.loop.carry_out(
-            trial, block=position // BLOCK, then=lambda driver: self._inspect(driver, side)
+            trial, block=position // BLOCK, then=lambda driver, outcome: self._inspect(driver, side, outcome)
         )
         return trial if trial.verdict is not None else await self._start(position, side)
 
@@ -143,22 +142,31 @@ class Confirming:
         comparison = compare_blocks(_blocks(trials[: 2 * done], sequence)) if done else None
         return self._no_change(f"the budget ended before the confirmation did{seen}", comparison)
 
-    async def _inspect(self, driver: Driver, side: str) -> None:
+    async def _inspect(self, driver: Driver, side: str, measured: Outcome) -> None:
         """While the engine still runs: once each the output check, and the soak of the finalist."""
         if self.check_output and side not in self.inspected.outputs:
             self.inspected.outputs[side] = await driver.greedy(PROMPTS, MAX_TOKENS)
         if side == "B" and self.inspected.soak_errors is None:
-            self.inspected.soak_errors = await self._soak(driver)
+            self.inspected.soak_errors = await self._soak(driver, measured)
         kept = {_KEPT: encode(self.inspected)}
         await asyncio.to_thread(self.loop.store.set_result, self.loop.study_id, kept)
 
-    async def _soak(self, driver: Driver) -> dict[str, int] | None:
+    async def _soak(self, driver: Driver, measured: Outcome) -> dict[str, int] | None:
         """Errors under the longest requests; None where the study's end came first."""
         left_s = self.loop.left_s()
         if left_s < _SHORT_S:
             return None
-        aim, most = self.loop.aim, self._full_concurrency()
-        level = await soak(driver, aim.workload, most, aim.seed, rounds=1, max_s=min(_SOAK_S, left_s))
+        settings = (measured.facts and measured.facts.settings) or {}
+        level = await soak(
+            driver,
+            self.loop.aim.workload,
+            max(1, int({**settings, **self.finalist}.get("max_num_seqs", _CONCURRENCY))),
+            self.loop.aim.seed,
+            kv_tokens=measured.facts.kv_cache_tokens if measured.facts else None,
+            token_rate=measured.measurement.level.total_token_rate if measured.measurement else None,
+            rounds=1,
+            max_s=left_s,
+        )
         cut = level.errors and self.loop.left_s() < _SHORT_S
         return None if cut else dict(level.errors)
 
@@ -166,13 +174,6 @@ class Confirming:
         study = await asyncio.to_thread(self.loop.store.study_by_id, self.loop.study_id)
         if study.result and _KEPT in study.result:
             self.inspected = decode(Inspected, study.result[_KEPT])
-
-    def _full_concurrency(self) -> int:
-        """As many requests as the finalist runs at once, by its own word."""
-        named = [t.facts.settings for t in self.loop.trials if t.candidate == self.finalist and t.facts]
-        settings = next((one for one in named if one), {})
-        limit = self.finalist.get("max_num_seqs", settings.get("max_num_seqs", _CONCURRENCY))
-        return max(1, int(limit))
 
     def _look(self, trials: Sequence[TrialRecord], sequence: str, done: int, pairs: int) -> Confirmation | None:
         if (blemish := self._blemish()) is not None:

@@ -66,6 +66,10 @@ class Outcome:
     failure: Failure | None = None
 
 
+#: What is done with an engine after its measurement, while it still runs.
+Then = Callable[[Driver, Outcome], Awaitable[None]]
+
+
 @dataclass
 class TrialLoop:
     """One study's trials on one target. Everything it works with is handed in; it owns only their order."""
@@ -137,9 +141,7 @@ class TrialLoop:
             return None
         return await self.begin(TrialKind.SEARCH, found.candidate, found.reason, ticket=found.ticket)
 
-    async def carry_out(
-        self, trial: TrialRecord, *, block: int | None = None, then: Callable[[Driver], Awaitable[None]] | None = None
-    ) -> TrialRecord:
+    async def carry_out(self, trial: TrialRecord, *, block: int | None = None, then: Then | None = None) -> TrialRecord:
         """Screen, start, measure, judge, record and tell one trial.
 
         `block` is set in a confirmation: a full search for the value. `then` gets the engine while it still runs.
@@ -158,9 +160,7 @@ class TrialLoop:
         self._screened = self._screened + 1 if failure else 0
         return Outcome(failure=failure, screened=True) if failure else None
 
-    async def _run(
-        self, trial: TrialRecord, block: int | None, then: Callable[[Driver], Awaitable[None]] | None
-    ) -> Outcome:
+    async def _run(self, trial: TrialRecord, block: int | None, then: Then | None) -> Outcome:
         before = self.target.now()
         outcome = Outcome()
         try:
@@ -174,9 +174,7 @@ class TrialLoop:
         outcome.start_s = outcome.start_s or outcome.wall_s
         return outcome
 
-    async def _measure(
-        self, trial: TrialRecord, outcome: Outcome, block: int | None, then: Callable[[Driver], Awaitable[None]] | None
-    ) -> None:
+    async def _measure(self, trial: TrialRecord, outcome: Outcome, block: int | None, then: Then | None) -> None:
         await self._enter(trial, Phase.STARTING)
         deadline_s = min(self.aim.rollout_deadline_s, self.left_s())
         outcome.hurried = deadline_s < self.aim.rollout_deadline_s
@@ -190,7 +188,7 @@ class TrialLoop:
         try:
             outcome.measurement = await measure(driver, self._job(trial, block))
             if then is not None:
-                await then(driver)
+                await then(driver, outcome)
         except TrialFailed as failed:
             raise TrialFailed(await self.target.diagnose(failed.failure)) from failed
         finally:

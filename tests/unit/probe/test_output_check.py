@@ -59,3 +59,16 @@ async def test_a_soak_sends_the_longest_requests_at_full_concurrency() -> None:
     assert min(r.output_tokens for r in plan.requests) > 100
     assert level.answer.value == "pass"
     assert level.requests == 24
+
+
+@pytest.mark.parametrize(("kv_tokens", "concurrency"), [(None, 12), (100_000, 12), (1000, 7), (100, 1)])
+async def test_a_soak_fills_the_cache_and_one_more_and_may_take_as_long_as_its_work_takes(
+    kv_tokens: int | None, concurrency: int
+) -> None:
+    driver = QueueDriver()
+
+    await soak(driver, Workload(Lengths(100), Lengths(50)), 12, seed=3, kv_tokens=kv_tokens, token_rate=10.0)
+
+    plan = driver.plans[-1]
+    assert plan.load.concurrency == concurrency
+    assert plan.max_s == plan.timeout_s == 4 * 2 * concurrency * 150 / 10.0

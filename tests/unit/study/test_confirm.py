@@ -19,7 +19,7 @@ from tuner.simulator.truth import Truth
 from tuner.store import Phase, Store, TrialKind, TrialRecord
 from tuner.study.budget import Budget, Ledger
 from tuner.study.confirm import Conclusion, Confirmation, Confirming, confirm, fewest_changes
-from tuner.study.loop import Aim, TrialLoop
+from tuner.study.loop import Aim, Outcome, TrialLoop
 from tuner.study.session import no_http
 from tuner.targets.simulated import SimulatedTarget
 
@@ -45,8 +45,8 @@ async def loop(tmp_path: Path) -> AsyncIterator[TrialLoop]:
         yield await loop_with(store, FEW)
 
 
-async def loop_with(store: Store, baseline: Candidate, aim: Aim = AIM) -> TrialLoop:
-    model, gpu, fixed = MODELS["Llama-3.1-8B"], GPUS["H100"], {"max_model_len": 4096}
+async def loop_with(store: Store, baseline: Candidate, aim: Aim = AIM, max_model_len: int = 4096) -> TrialLoop:
+    model, gpu, fixed = MODELS["Llama-3.1-8B"], GPUS["H100"], {"max_model_len": max_model_len}
     target = SimulatedTarget(model, gpu, baseline=baseline, fixed=fixed, truth=Truth(3))
     await target.acquire("test")
     info = await target.inspect()
@@ -193,13 +193,29 @@ async def test_what_the_last_whole_look_saw_is_told_where_the_budget_ends(tmp_pa
     assert len(found.comparison.finalist_values) == 2
 
 
+async def test_a_soak_takes_no_longer_than_what_the_engine_holds(tmp_path: Path) -> None:
+    # 1024 prompts of 4096 tokens and more would take the better part of an hour, and all but some 50 only wait.
+    aim = replace(AIM, workload=Workload(Lengths(4096, 0.5), Lengths(1024, 0.5)))
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        loop = await loop_with(store, FEW, aim, max_model_len=32768)
+        running = await loop.target.apply(Candidate.of(max_num_seqs=1024), 1800.0, lambda _: None)
+        assert running.driver is not None
+        before = loop.target.now()
+        finalist = Confirming(loop, Candidate.of(max_num_seqs=1024), check_output=False)
+
+        errors = await finalist._soak(running.driver, Outcome(facts=running.facts))
+
+    assert errors == {}
+    assert loop.target.now() - before < 300
+
+
 async def test_a_soak_is_not_begun_where_the_study_must_end(loop: TrialLoop) -> None:
     class Ending(Confirming):
         """One whose time is over once the finalist is measured."""
 
-        async def _soak(self, driver: Driver) -> dict[str, int] | None:
+        async def _soak(self, driver: Driver, measured: Outcome) -> dict[str, int] | None:
             self.loop.ledger.budget = replace(self.loop.ledger.budget, until=self.loop.clock())
-            return await super()._soak(driver)
+            return await super()._soak(driver, measured)
 
     await loop.measure_baseline()
     found = await Ending(loop, MANY, check_output=False).run()
