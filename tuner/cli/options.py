@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -71,7 +74,22 @@ def storage_url(storage: str | None) -> str:
 
 def existing_store(storage: str | None) -> Store:
     """The database to read studies from. Raises InvalidInput where a file is not there: reading makes none."""
-    url = parse_url(storage_url(storage))
-    if url.get_backend_name() == "sqlite" and not Path(str(url.database)).exists():
-        raise InvalidInput(f"--storage: there is no database {url.database} yet; `tuner start` makes one")
+    if (missing := _missing(storage)) is not None:
+        said = f"--storage: there is no database {missing} yet" if storage else f"there is no study yet ({missing})"
+        raise InvalidInput(f"{said}; `tuner start` makes one")
     return Store.open(storage_url(storage))
+
+
+@contextmanager
+def store_or_empty(storage: str | None) -> Iterator[Store]:
+    """The same; an empty one, that is left nowhere, where there is none yet."""
+    with ExitStack() as stack:
+        if _missing(storage) is not None:
+            storage = f"sqlite:///{stack.enter_context(TemporaryDirectory())}/empty.db"
+        yield stack.enter_context(Store.open(storage_url(storage)))
+
+
+def _missing(storage: str | None) -> str | None:
+    url = parse_url(storage_url(storage))
+    file = str(url.database)
+    return file if url.get_backend_name() == "sqlite" and not Path(file).exists() else None

@@ -58,11 +58,11 @@ def plan(
     output: options.Output = OutputFormat.TABLE,
 ) -> None:
     """Expect, without starting anything: memory, KV cache, capacity and margins of a configuration."""
-    given = study_options.given(locals(), "set_", "first", "storage", "output")
+    given = study_options.given(locals(), "set_", "first", "output")
     spec = load_spec(file, given)
-    with Store.open(options.storage_url(storage)) as store:
+    with options.store_or_empty(spec.storage) as store:
         preview, made = asyncio.run(_plan(spec, store, _values(set_ or []), first))
-    emit(output, made.to_dict(), lambda: _print(preview, made))
+    emit(output, made.to_dict(), lambda: _print(preview, made, first))
 
 
 async def _plan(spec: StudySpec, store: Store, wanted: dict[str, Value], first: int) -> tuple[Preview, Plan]:
@@ -84,11 +84,13 @@ def _values(texts: list[str]) -> dict[str, Value]:
     return values
 
 
-def _print(preview: Preview, made: Plan) -> None:
+def _print(preview: Preview, made: Plan, first: int) -> None:
     objective = preview.aim.objective
-    shown = [one for one in (made.baseline, made.asked) if one is not None]
-    for one in shown:
-        _print_one(one, objective)
+    _print_one(made.baseline, objective, None)
+    if made.asked is not None:
+        _print_one(made.asked, objective, made.baseline.value)
+    if first and not made.first:
+        say("No candidate is expected to be better than what was found; a study tries what fills the space.")
     if made.first:
         console.print("What would be tried first:", style="bold")
         rows = [
@@ -107,15 +109,15 @@ def _print(preview: Preview, made: Plan) -> None:
     say(f"Memory from {known}; times from a roofline model. A study measures.", style="dim")
 
 
-def _print_one(one: Prediction, objective: Objective) -> None:
+def _print_one(one: Prediction, objective: Objective, baseline: float | None) -> None:
     facts: dict[str, str | Text] = {one.reason: Text(str(one.candidate), style="bold")}
     if one.refusal is not None:
         facts["expected"] = Text(f"does not start: {one.refusal}", style="red")
     else:
         at = f" at {one.rate:.3g} req/s" if one.rate is not None else ""
-        facts["expected"] = (
-            f"{units.objective_value(one.value, objective)}{at}" if one.value else "meets no SLO at any rate"
-        )
+        gain = f", {units.gain(one.value, baseline)} against what was found" if one.value and baseline else ""
+        value = f"{units.objective_value(one.value, objective)}{at}{gain}"
+        facts["expected"] = value if one.value else "meets no SLO at any rate"
         facts["margins"] = ", ".join(f"{slo} {-over:+.0%}" for slo, over in one.margins.items()) or "—"
     if one.memory is not None:
         m = one.memory

@@ -10,7 +10,7 @@ import typer
 
 from tuner.cli import options
 from tuner.cli.options import OutputFormat
-from tuner.cli.output import emit, print_table
+from tuner.cli.output import emit, print_table, say
 from tuner.study.report import overview
 
 
@@ -21,12 +21,15 @@ def add_to(app: typer.Typer) -> None:
 
 def studies(storage: options.Storage = None, output: options.Output = OutputFormat.TABLE) -> None:
     """List the studies: state, target, answer and what they took."""
-    with options.existing_store(storage) as store:
+    with options.existing_store(storage) if storage else options.store_or_empty(None) as store:
         rows = [overview(study, store.trials(study.id)) for study in store.studies()]
     emit(output, rows, lambda: _print(rows, wide=output is OutputFormat.WIDE))
 
 
 def _print(rows: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
+    if not rows:
+        say("no study yet; `tuner start` makes one")
+        return
     columns = ["name", "state", "target", "summary", "starts", "gpu_minutes", "updated"]
     if wide:
         columns += ["failed_starts", "screened", "created", "detail"]

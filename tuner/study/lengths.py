@@ -25,8 +25,8 @@ def refuse_too_long(workload: Workload, info: TargetInfo, space: Space) -> None:
     found, source = _found(info)
     if found is not None and found < needed:
         problems.append(
-            f"workload: {_which(workload)} need {needed} tokens for a prompt of {prompt} and an output of {output}, and "
-            f"the engine takes {found} ({source}); {_shorter(workload)}, or let the engine take more"
+            f"workload: {_which(workload)} need {needed} tokens for a prompt of {prompt} and an output of {output}, "
+            f"and the engine takes {found} ({source}); {_shorter(workload)}, or let the engine take more"
         )
     problems += [
         f"search.knobs.{_KNOB}: {tried} is too short for the workload; allowed: at least {needed} (prompt {prompt}, "

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from tests.unit.cli.conftest import Tuner
+from tuner.search.document import read_document
+from tuner.search.loading import space_file
 
 SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
 
@@ -68,7 +72,8 @@ SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
         (("start", "-f", "/"), "/: can't be read: Is a directory"),
         (("plan", "--simulated", "h100/llama-3.1-8b", "--set", "max_num_seqs"), "write NAME=VALUE"),
         (("plan", "--simulated", "h100/llama-3.1-8b", "--set", "nothere=1"), "no knob of this study; allowed: max_num"),
-        (("show",), "there is no database"),
+        (("show",), "there is no study yet ("),
+        (("export",), "there is no study yet ("),
         (("studies", "--storage", "sqlite:///typo.db"), "typo.db yet; `tuner start` makes one"),
         (("export", "-o", "helm"), "-o helm: unknown format; allowed: strategic-merge, flags, yaml"),
         # What the parser of the command line refuses:
@@ -143,6 +148,37 @@ def test_a_database_without_studies_says_what_makes_one(tuner: Tuner) -> None:
     said = tuner("show", "--storage", "sqlite:///empty.db")
     assert said.code == 2
     assert "there is no study yet; `tuner start` makes one" in said.err
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_no_studies_are_listed_as_none(tuner: Tuner, there: bool) -> None:
+    named: tuple[str, ...] = ()
+    if there:
+        sqlite3.connect("empty.db").close()
+        named = ("--storage", "sqlite:///empty.db")
+    assert (tuner("studies", *named).code, tuner("studies", *named).out) == (
+        0,
+        "no study yet; `tuner start` makes one\n",
+    )
+    assert json.loads(tuner("studies", *named, "-o", "json").out) == []
+
+
+def test_a_plan_leaves_nothing_behind_and_needs_no_data_folder(tuner: Tuner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "/dev/null")
+    Path("study.yaml").write_text(f"target: {{simulated: {SIMULATED[-1]}}}\nstorage: sqlite:///mine.db\n")
+    for target in (SIMULATED[1:], ("-f", "study.yaml")):
+        said = tuner("plan", *target, "--first", "0")
+        assert (said.code, said.err) == (0, "")
+    assert sorted(path.name for path in Path().iterdir()) == ["study.yaml"]
+
+
+def test_a_plan_says_where_nothing_better_is_expected_and_what_is_gained_by_what_is_asked(tuner: Tuner) -> None:
+    said = tuner("plan", *SIMULATED[1:], "--set", "max_num_seqs=4", "--first", "0")
+    assert "No candidate" not in said.out
+    assert re.search(r"^expected .* req/s, -\d[\d.]*% against what was found$", said.out, re.MULTILINE)
+    dropped = ", ".join(f"{knob.name}: drop" for knob in read_document(space_file("vllm")).knobs)
+    Path("study.yaml").write_text(f"target: {{simulated: {SIMULATED[-1]}}}\nsearch: {{knobs: {{{dropped}}}}}\n")
+    assert "No candidate is expected to be better" in tuner("plan", "-f", "study.yaml").out
 
 
 @pytest.mark.parametrize("place", ["/dev/null/x.db", "/proc/x/y.db"])
