@@ -21,12 +21,14 @@ from tuner.core.request import Driver
 from tuner.core.slo import Slo
 from tuner.core.target import TargetInfo
 from tuner.core.workload import Objective, Workload
+from tuner.engines import engine_named
 from tuner.probe import Job, Limits, measure
 from tuner.search import Space, unlikely_to_pay
 from tuner.search.sampler import Sampler
 from tuner.search.screen import Screen
 from tuner.store import Phase, Store, TrialKind, TrialRecord
 from tuner.study.budget import Ledger
+from tuner.study.ineffective import ineffective
 from tuner.study.judge import judge, judge_failure
 from tuner.study.progress import LevelEnded, Note, Observer, PhaseBegan, began, ended
 from tuner.study.standing import baseline, incumbent
@@ -87,7 +89,6 @@ class TrialLoop:
     observe: Observer
     clock: Callable[[], datetime]
     trials: list[TrialRecord] = field(default_factory=list)
-    ineffective: list[str] = field(default_factory=list)
     _noted: set[str] = field(default_factory=set)
     _infrastructure_failures: int = 0
     _screened: int = 0
@@ -182,7 +183,6 @@ class TrialLoop:
             trial.candidate, deadline_s, lambda detail: self._say(trial, Phase.STARTING, detail)
         )
         outcome.start_s, outcome.facts = running.start_s, running.facts
-        self._note_ineffective(running.ineffective)
         await self._enter(trial, Phase.WARMING_UP)
         driver = running.driver or self.connect(running)
         try:
@@ -195,12 +195,6 @@ class TrialLoop:
             await driver.close()
         await self._enter(trial, Phase.JUDGING)
         outcome.verdict = judge(outcome.measurement, self.aim.slos)
-
-    def _note_ineffective(self, knobs: tuple[str, ...]) -> None:
-        for knob in knobs:
-            if knob not in self.ineffective:
-                self.ineffective.append(knob)
-            self._note_once(f"{knob} is applied but has no effect on this engine: it is not tuned")
 
     def _job(self, trial: TrialRecord, block: int | None) -> Job:
         rate = _rate(self.incumbent)
@@ -240,6 +234,8 @@ class TrialLoop:
         if not trial.screened:
             self.learn(trial)
         self.observe(ended(trial, self.trials, self.ledger))
+        for knob in self.ineffective:
+            self._note_once(f"{knob} is applied but has no effect on this engine: it is not tuned")
         return trial
 
     def learn(self, trial: TrialRecord) -> None:
@@ -309,6 +305,11 @@ class TrialLoop:
     def incumbent(self) -> TrialRecord | None:
         """The best feasible trial of the search so far, the baseline included."""
         return incumbent(self.trials)
+
+    @property
+    def ineffective(self) -> tuple[str, ...]:
+        """The knobs that were seen to do nothing on this engine."""
+        return ineffective(engine_named(self.info.engine), self.trials)
 
     @property
     def _last(self) -> TrialRecord | None:

@@ -29,7 +29,6 @@ class Running:
     start_s: float
     endpoint: str | None = None
     driver: Driver | None = None
-    ineffective: tuple[str, ...] = ()  # knobs that were applied but have no effect on this engine
 
 
 class Target(Protocol):

@@ -73,7 +73,6 @@ class KubernetesTarget:
         self._prunes = False
         self._written: Object | None = None  # as our last patch returned it
         self._ready: Ready | None = None
-        self._starts: list[tuple[Candidate, EngineFacts]] = []
 
     def now(self) -> float:
         """Monotonic wall time."""
@@ -263,9 +262,7 @@ class KubernetesTarget:
         facts = await self._facts(ready)
         readback.fail_unless_applied(self._engine, candidate, facts)
         self._ready = ready
-        self._starts.append((candidate, facts))
-        idle = readback.ineffective(self._engine, self._starts)
-        return Running(ready.model, facts, took, endpoint=ready.base, ineffective=idle)
+        return Running(ready.model, facts, took, endpoint=ready.base)
 
     def _values(self, candidate: Candidate, deadline_s: float, mark: str | None = None) -> fields.Fields:
         original, name = self._seen.deployment, self._container.name

@@ -12,13 +12,11 @@ from hypothesis import strategies as st
 from tests.support.apiserver import merged
 from tests.support.engines import engine
 from tuner.core.errors import Refused
-from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.engines.vllm import VLLM
 from tuner.targets.kubernetes import changes, fields
 from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.fields import ORIGINAL
-from tuner.targets.kubernetes.readback import ineffective
 from tuner.targets.kubernetes.restore import foreign
 from tuner.targets.kubernetes.snapshot import Snapshot, stored
 
@@ -195,32 +193,3 @@ def test_a_diff_shows_one_item_per_line_and_no_secrets() -> None:
 def test_a_flag_with_a_word_of_secrets_in_its_name_is_shown(flag: str) -> None:
     text = diff("args", [f"{flag}=1", flag, "3"], [f"{flag}=2", flag, "4"], "now", "then")
     assert {f"-{flag}=1", f"+{flag}=2", "-3", "+4"} <= set(text.splitlines())
-
-
-def facts(tokens: int) -> EngineFacts:
-    return EngineFacts("vllm", kv_cache_tokens=tokens)
-
-
-def idle(*starts: tuple[Candidate, EngineFacts]) -> tuple[str, ...]:
-    return ineffective(VLLM, starts)
-
-
-def test_a_memory_share_that_never_changes_the_cache_is_ineffective() -> None:
-    low, high = Candidate.of(gpu_memory_utilization=0.5), Candidate.of(gpu_memory_utilization=0.9, max_num_seqs=8)
-    assert idle((low, facts(1000)), (high, facts(1000))) == ("gpu_memory_utilization",)
-    assert idle((low, facts(1000)), (high, facts(2000))) == ()
-    assert idle((low, facts(1000)), (low, facts(1000))) == ()
-    other = high.with_(kv_cache_dtype="fp8")
-    assert idle((low, facts(1000)), (other, facts(1000))) == ()
-
-
-def test_of_two_knobs_for_one_figure_the_one_that_leaves_it_alone_is_ineffective() -> None:
-    share = [Candidate.of(gpu_memory_utilization=value, num_gpu_blocks_override=64) for value in (0.5, 0.6)]
-    more = share[0].with_(num_gpu_blocks_override=128)
-    starts = ((share[0], facts(1024)), (share[1], facts(1024)), (more, facts(2048)))
-    assert idle(*starts) == ("gpu_memory_utilization",)
-
-
-def test_what_acts_through_more_than_one_figure_is_never_called_ineffective() -> None:
-    few, many = Candidate.of(max_num_seqs=8, block_size=32), Candidate.of(max_num_seqs=64, block_size=64)
-    assert idle((few, facts(1000)), (many, facts(1000))) == ()
