@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from typer import BadParameter
 from typer.core import TyperArgument, TyperCommand
 
 if TYPE_CHECKING:
@@ -17,6 +18,14 @@ _HEADING = "Options"
 
 class PlainCommand(TyperCommand):
     """A command whose help fits a terminal of 80 columns and a pipe."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Read the command line; what the library that checks values puts before its complaints is left out."""
+        try:
+            return super().parse_args(ctx, args)
+        except BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")
+            raise
 
     def format_options(self, ctx: Context, formatter: HelpFormatter) -> None:
         """Write arguments, then options by their heading."""

@@ -18,14 +18,14 @@ def introduce(spec: StudySpec, preview: Preview) -> None:
     """Say what was found, what will be searched, and what was assumed."""
     info = preview.info
     engine = f"{info.engine} {info.version or ''}".strip()
-    print_facts(
-        {
-            "target": f"{info.name}: {engine}, {info.model or 'an unnamed model'} on {_hardware(info)}",
-            "baseline": units.changed(info.baseline) if info.baseline else "engine defaults",
-            "SLOs": ", ".join(map(str, preview.aim.slos)) or "none",
-            "knobs": ", ".join(knob.name for knob in preview.space.knobs) or "none",
-        }
-    )
+    facts = {
+        "target": f"{info.name}: {engine}, {info.model or 'an unnamed model'} on {_hardware(info)}",
+        "baseline": units.changed(info.baseline) if info.baseline else "engine defaults",
+        "SLOs": ", ".join(map(str, preview.aim.slos)) or "none",
+        "knobs": ", ".join(knob.name for knob in preview.space.knobs) or "none",
+        "fixed": units.changed(preview.space.fixed) if preview.space.fixed else "",
+    }
+    print_facts({name: value for name, value in facts.items() if value})
     for reason, knobs in _left_out(preview.space):
         say(f"not searched: {', '.join(knobs)}: {reason}", style="dim")
     for assumed in spec.assumed:

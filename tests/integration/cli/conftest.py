@@ -20,7 +20,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Said]:
     """
     folder = tmp_path_factory.mktemp("data")
     file, url = folder / "small.yaml", f"sqlite:///{folder}/small.db"
-    file.write_text("target: {simulated: {gpu: h100, model: llama-3.1-8b, baseline: {max_num_seqs: 2}}}\n")
+    file.write_text(
+        "target: {simulated: {gpu: h100, model: llama-3.1-8b, baseline: {max_num_seqs: 2}}}\n"
+        "search: {knobs: {block_size: 32}}\n"
+    )
     said = call("start", "-f", str(file), *SMALL[2:], *SMALL_BUDGET, "--name", "small", "--storage", url)
     assert said.code == 0, said
     return url, said

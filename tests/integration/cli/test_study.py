@@ -30,6 +30,10 @@ def test_a_pipe_gets_plain_lines_from_the_first_trial_to_the_answer(small: tuple
     assert not any("\x1b" in line or line != line.rstrip() for line in lines)
     assert "trial   0  baseline  max_num_seqs=2  [found on the target]" in lines
     assert lines.count("trial   0    loading model") == 1
+    (searched,) = (line for line in lines if line.startswith("knobs  "))
+    assert "max_num_seqs" in searched
+    assert "fixed     block_size=32" in lines
+    assert "block_size" not in searched
     assert any(line.startswith("answer  ") for line in lines)
 
 

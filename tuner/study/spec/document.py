@@ -120,7 +120,9 @@ class _Reader:
         data: dict[str, Any] = {}
         for key, value in node.value:
             name = key.value if isinstance(key, ScalarNode) else None
-            if name is None or _short(key) == "merge":
+            if _short(key) == "merge":
+                self.problem(key, f"{_dotted(at)}: merge keys (<<) are not taken; write the fields out")
+            elif name is None:
                 self.problem(key, f"{_dotted(at)}: a field's name must be plain text")
             elif name in data:
                 first = self.document.lines[(*at, name)]

@@ -111,6 +111,8 @@ def knob_names(values: Any) -> Any:
 
 def lengths(value: Any) -> Any:
     """`512` is short for its mean."""
+    if isinstance(value, float):
+        raise ValueError("is not a whole number")
     return {"mean": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 

@@ -73,7 +73,9 @@ def merge(given: Given, options: Mapping[str, Any]) -> None:
             problems.append(f"--{name}: {error}")
     sides = [name for name in named if OPTIONS[name][:1] == ("target",)]
     if "simulated" in sides and len(sides) > 1:
-        others = ", ".join(f"--{name}" for name in sides if name != "simulated")
+        others = ", ".join(
+            "DEPLOYMENT" if name == "deployment" else f"--{name}" for name in sides if name != "simulated"
+        )
         problems.append(f"--simulated: is given together with {others}; a study has one target")
     if problems:
         raise InvalidInput(*problems)

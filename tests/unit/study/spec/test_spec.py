@@ -342,7 +342,7 @@ budget:
         ("search: {knobs: {max_num_seqs: {low: .inf}}}", "search.knobs.max_num_seqs.low: .inf is not a finite number"),
         ("storage: postgresql://me:s3cret@h:x/d", "storage: 'postgresql://***@h:x/d' is not a database URL"),
         ("storage: tuner.db", "study.yaml:2: storage: 'tuner.db' is not a database URL; allowed: sqlite:///PATH"),
-        ("<<: {seed: 1}", "study.yaml:2: study: a field's name must be plain text"),
+        ("<<: {seed: 1}", "study.yaml:2: study: merge keys (<<) are not taken"),
         ("? [a]\n: 1", "study.yaml:2: study: a field's name must be plain text"),
         ("seed: !!binary aGk=", "study.yaml:2: seed: aGk= has the tag !binary"),
         ("seed: 1\nseed: 2", "study.yaml:3: seed: is there twice; the first is in line 2"),
