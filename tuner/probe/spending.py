@@ -4,8 +4,8 @@ A test that is looked at several times errs at some look with more than its nomi
 planned before the level, and each may use up a part of the 5 % only (alpha spending, Lan & DeMets 1983, with the linear
 spending function alpha(t) = alpha * t of Kim & DeMets 1987, t being the share of what will be measured that is seen).
 Parts are added up by Bonferroni's inequality instead of the joint distribution of the looks: that holds for dependent
-observations too, and costs little: about one exceedance in twenty. PASS and FAIL spend separately; looks that can't
-pass (too early, or the engine is not steady) do not spend on it.
+observations too, and costs little as looks spend only when t has doubled, so that the last one keeps up to half. PASS
+and FAIL spend separately; looks that can't pass (too early, or the engine is not steady) do not spend on it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 ALPHA = 0.05
 _FIRST_SHARE = 1 / 16
 _FIRST_LOOK = 20
-_STEP = 1.25
+_GROWTH = 0.25
+_STEP = 1 / 10
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,15 @@ class Spending:
 
     def look(self, share: float, *, may_pass: bool) -> Look:
         """A look at this `share` of what the level will measure; 1 at its end."""
-        due = ALPHA * min(1.0, share)
-        look = Look(max(0.0, due - self._on_pass) if may_pass else 0.0, max(0.0, due - self._on_fail))
+        look = Look(_due(share, self._on_pass) if may_pass else 0.0, _due(share, self._on_fail))
         self._on_pass += look.pass_alpha
         self._on_fail += look.fail_alpha
         return look
+
+
+def _due(share: float, spent: float) -> float:
+    due = ALPHA * min(1.0, share)
+    return due - spent if share >= 1 or due >= 2 * spent else 0.0
 
 
 def looks_of(warmup: int, count: int, most: int) -> tuple[int, ...]:
@@ -51,5 +56,5 @@ def looks_of(warmup: int, count: int, most: int) -> tuple[int, ...]:
     looks = []
     while 2 * warmup + round(seen) < most:
         looks.append(2 * warmup + round(seen))
-        seen *= _STEP
+        seen += min(_GROWTH * seen, max(_FIRST_LOOK, count * _STEP))
     return tuple(looks)

@@ -126,13 +126,14 @@ def test_a_level_is_hopeless_once_its_statistic_must_end_up_over_the_bound() -> 
 
 def test_looks_spend_five_percent_in_all() -> None:
     spending = Spending()
-    looks = [spending.look(seen / 400, may_pass=seen >= 72) for seen in (25, 50, 100, 90, 200, 400, 500)]
+    looks = [spending.look(seen / 400, may_pass=seen >= 72) for seen in (25, 50, 100, 90, 150, 200, 400, 500)]
 
     assert sum(look.pass_alpha for look in looks) == pytest.approx(ALPHA)
     assert sum(look.fail_alpha for look in looks) == pytest.approx(ALPHA)
     assert looks[1].pass_alpha == 0
     assert looks[2].pass_alpha == pytest.approx(ALPHA / 4)
-    assert looks[3].fail_alpha == 0
+    assert looks[3].fail_alpha == looks[4].fail_alpha == 0  # what doubles spends
+    assert looks[6].fail_alpha == pytest.approx(ALPHA / 2)
 
 
 def test_looks_are_planned_over_all_that_may_be_sent() -> None:
