@@ -53,7 +53,7 @@ def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str
     facts: dict[str, str | Text] = {
         "study": study.name,
         "target": study.target,
-        "state": study.state.value + (f": {study.detail}" if study.detail and not answered else ""),
+        "state": told["state"] + (f": {study.detail}" if study.detail and not answered else ""),
         "answer": Text(_answer(told), style="bold"),
         "measured": _measured(study, result),
         "why": result.get("reason") or "",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from tuner.core.errors import Refused
-from tuner.store import Store, StoreError, StudyRecord
+from tuner.store import Store, StoreError, StudyRecord, StudyState
 
 #: A claim outlives a crashed process by this long on another host; on the same host the dead process is seen at once.
 LASTS_S = 60.0
@@ -58,6 +58,14 @@ class Claim:
     def release(self, study: StudyRecord) -> None:
         """Give it up; nothing happens where another process has taken it."""
         self.store.claims.release(study.id, self.holder)
+
+
+def abandoned(study: StudyRecord, now: datetime) -> bool:
+    """Whether a study that is under way, by its record, has nobody who works on it: its process was killed."""
+    if study.state not in (StudyState.SEARCHING, StudyState.CONFIRMING):
+        return False
+    expired = study.claimed_until is None or study.claimed_until <= now
+    return study.holder is None or expired or _dead(study.holder)
 
 
 def _dead(holder: str) -> bool:

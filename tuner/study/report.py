@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tuner.core.errors import InvalidInput
@@ -11,6 +12,7 @@ from tuner.core.workload import Objective
 from tuner.store import Store, StudyRecord, TrialRecord
 from tuner.store.codec import encode
 from tuner.study.budget import killed_starts
+from tuner.study.claim import abandoned
 from tuner.study.spec import ObjectiveSpec
 from tuner.study.standing import baseline, value_of
 
@@ -43,7 +45,7 @@ def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any
     result: Mapping[str, Any] = study.result or {}
     return {
         "name": study.name,
-        "state": study.state.value,
+        "state": standing(study),
         "detail": study.detail,
         "target": study.target,
         "conclusion": result.get("conclusion"),
@@ -57,6 +59,11 @@ def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any
         "created": study.created.isoformat(timespec="seconds"),
         "updated": study.updated.isoformat(timespec="seconds"),
     }
+
+
+def standing(study: StudyRecord) -> str:
+    """Where a study stands, in one word."""
+    return "interrupted" if abandoned(study, datetime.now(UTC)) else study.state.value
 
 
 def report(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:

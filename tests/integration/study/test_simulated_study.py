@@ -104,6 +104,7 @@ def test_a_killed_study_goes_on_without_losing_or_repeating_a_trial(study: Path,
     with Store.open(url(tmp_path)) as store:
         before = {t.number: t for t in store.trials(1)}
     assert len(before) > after
+    assert json.loads(run("show", "--storage", url(tmp_path), "-o", "json").stdout)["state"] == "interrupted"
 
     done = run("start", "-f", str(study), "--storage", url(tmp_path), "-o", "json")
     assert done.returncode == 0, done.stderr

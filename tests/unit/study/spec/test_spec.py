@@ -317,7 +317,7 @@ budget:
         ("slos: [nan p95 <= 1s]", "study.yaml:2: slos[0]: 'nan p95 <= 1s': unknown metric 'nan'"),
         ("workload: {output: 1}", "study.yaml:2: workload.output: gives each request a single token, by which 'itl"),
         ("workload: {prompt: 0}", "study.yaml:2: workload.prompt.mean: 0 is too small; allowed: a whole number from 1"),
-        ("workload: {prompt: 12.5}", "study.yaml:2: workload.prompt: 12.5 is not a mapping; allowed: tokens, e.g. 512"),
+        ("workload: {prompt: 12.5}", "study.yaml:2: workload.prompt: 12.5 is not a whole number; allowed: tokens"),
         ("workload: {api: Chat}", "study.yaml:2: workload.api: 'Chat' is not known; did you mean chat?; allowed: comp"),
         ("workload: {prompts_file: none.jsonl}", "study.yaml:2: workload.prompts_file: 'none.jsonl' can't be read: No"),
         ("workload: {prompts_file: .}", "study.yaml:2: workload.prompts_file: '.' can't be read: Is a directory"),
