@@ -6,6 +6,9 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+# A statistic that is a smaller share of its bound can't be told from none.
+_LEAST_USE = 1e-3
+
 
 class Api(StrEnum):
     """The endpoint that requests go to."""
@@ -42,6 +45,10 @@ class Objective:
     count: Count = Count.OUTPUT_TOKENS
     rate: float | None = None
     concurrency: int | None = None
+
+    def merit(self, value: float) -> float:
+        """`value` on a scale of which ratios mean something. A headroom: how many times its SLO's statistic fits."""
+        return 1 / max(1 - value, _LEAST_USE) if self.kind is ObjectiveKind.HEADROOM else value
 
 
 @dataclass(frozen=True)

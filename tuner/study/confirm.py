@@ -139,7 +139,7 @@ class Confirming:
         """The budget is used up: the last look found no clear gain, and what it saw is told."""
         done = max((pairs for pairs in looks(len(sequence) // 2) if 2 * pairs <= len(trials)), default=0)
         seen = f", after {done} of at most {len(sequence) // 2} pairs" if done else ""
-        comparison = compare_blocks(_blocks(trials[: 2 * done], sequence)) if done else None
+        comparison = self._comparison(_blocks(trials[: 2 * done], sequence)) if done else None
         return self._no_change(f"the budget ended before the confirmation did{seen}", comparison)
 
     async def _inspect(self, driver: Driver, side: str, measured: Outcome) -> None:
@@ -191,7 +191,8 @@ class Confirming:
         return self._no_change("whether the current configuration meets the SLOs was not certain in the time allowed")
 
     def _compare(self, blocks: Sequence[Block], done: int, pairs: int) -> Confirmation | None:
-        found, comparison, smallest = estimate(blocks), compare_blocks(blocks), self.loop.aim.smallest_gain
+        aim, comparison = self.loop.aim, self._comparison(blocks)
+        found, smallest = estimate(blocks, aim.objective.merit), aim.smallest_gain
         of_most = f"after {done} of at most {pairs} pairs"
         if found is not None and clearly_better(found, done, pairs, smallest):
             return self._conclude(Conclusion.BETTER, of_most, comparison)
@@ -202,6 +203,9 @@ class Confirming:
         if found is not None and hopeless(found, smallest):
             return self._no_change(f"{of_most} a gain over {smallest:.0%} is unlikely", comparison)
         return None
+
+    def _comparison(self, blocks: Sequence[Block]) -> Comparison | None:
+        return compare_blocks(blocks, self.loop.aim.objective.merit)
 
     def _blemish(self) -> str | None:
         if self.inspected.soak_errors:

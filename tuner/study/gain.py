@@ -21,7 +21,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tuner.probe.confidence import t_quantile
@@ -30,13 +30,15 @@ from tuner.probe.confidence import t_quantile
 # z > constant / sqrt(t) (Jennison and Turnbull, Group Sequential Methods, table 2.3). More looks change it little.
 _OBRIEN_FLEMING = (1.960, 1.977, 2.004, 2.024, 2.040, 2.053, 2.063, 2.072, 2.080, 2.087)
 _HOPELESS = 0.84  # the smallest gain that matters above this one-sided bound: go no further
+#: What makes a value one whose ratios mean something, see Objective.merit.
+Merit = Callable[[float], float]
 #: Starts in a block.
 BLOCK = 4
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Finalist against baseline: relative gain with its two-sided 95 % interval (shares: 0.1 is +10 %)."""
+    """Finalist against baseline: relative gain in merit with its two-sided 95 % interval (shares: 0.1 is +10 %)."""
 
     gain: float
     low: float
@@ -78,13 +80,13 @@ class Estimate:
         return self.gain + t_quantile(p, self.freedom) * self.error
 
 
-def estimate(blocks: Sequence[Block]) -> Estimate | None:
-    """The gain within blocks, by least squares for log value = block + side (noise between starts is multiplicative).
+def estimate(blocks: Sequence[Block], merit: Merit = float) -> Estimate | None:
+    """The gain within blocks, by least squares for log merit = block + side (noise between starts is multiplicative).
 
     The residuals hold the noise between starts and how much the gain differs between blocks. Blocks with one side only
     say nothing (a baseline start that broke its SLOs has no value). None where nothing is left to see the noise by.
     """
-    sides = [([math.log(x) for x in b.baseline], [math.log(x) for x in b.finalist]) for b in blocks]
+    sides = [([math.log(merit(x)) for x in b.baseline], [math.log(merit(x)) for x in b.finalist]) for b in blocks]
     both = [(a, b) for a, b in sides if a and b]
     freedom = sum(len(a) + len(b) - 1 for a, b in both) - 1
     if freedom < 1:
@@ -97,9 +99,9 @@ def estimate(blocks: Sequence[Block]) -> Estimate | None:
     return Estimate(gain, math.sqrt(squares / freedom / sum(weights)), freedom)
 
 
-def compare_blocks(blocks: Sequence[Block]) -> Comparison | None:
+def compare_blocks(blocks: Sequence[Block], merit: Merit = float) -> Comparison | None:
     """The relative gain with its 95 % t-interval; None where there are too few values."""
-    found = estimate(blocks)
+    found = estimate(blocks, merit)
     if found is None:
         return None
     half = found.bound(0.975) - found.gain

@@ -73,11 +73,11 @@ def report(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
         "spec": dict(study.spec),
         "info": {key: value for key, value in study.info.items() if key != "holder"},
         "result": dict(study.result) if study.result else None,
-        "trials": [trial_row(trial, value_of(baseline(trials))) for trial in trials],
+        "trials": [trial_row(trial, value_of(baseline(trials)), objective_of(study)) for trial in trials],
     }
 
 
-def trial_row(trial: TrialRecord, baseline_value: float | None) -> dict[str, Any]:
+def trial_row(trial: TrialRecord, before: float | None, objective: Objective) -> dict[str, Any]:
     """One trial: candidate, value, margins to the SLOs (positive: room left), cause, and what it took."""
     verdict, value = trial.verdict, value_of(trial)
     return {
@@ -88,7 +88,7 @@ def trial_row(trial: TrialRecord, baseline_value: float | None) -> dict[str, Any
         "reason": trial.reason,
         "outcome": outcome(trial),
         "value": value,
-        "against_baseline": value / baseline_value - 1 if value and baseline_value else None,
+        "against_baseline": objective.merit(value) / objective.merit(before) - 1 if value and before else None,
         "margins": margins(verdict),
         "cause": trial.failure.cause.value if trial.failure else None,
         "message": trial.failure.message if trial.failure else None,

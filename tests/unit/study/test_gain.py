@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tuner.core.workload import Objective, ObjectiveKind
 from tuner.study.gain import (
     Block,
     clearly_better,
@@ -109,6 +110,18 @@ def test_the_unit_of_the_values_does_not_matter(factor: float, seed: int) -> Non
     assert one is not None
     assert other is not None
     assert (other.gain, other.low, other.high) == pytest.approx((one.gain, one.low, one.high), abs=1e-9)
+
+
+def test_a_gain_in_headroom_is_one_of_the_bound_against_the_statistic() -> None:
+    merit = Objective(ObjectiveKind.HEADROOM, rate=5.0).merit
+    found = compare_blocks([Block((0.04, 0.05), (0.44, 0.43)), Block((0.0, 0.04), (0.45, 0.44))], merit)
+
+    assert found is not None
+    assert found.gain == pytest.approx(0.967 / 0.56 - 1, abs=0.02)
+    assert 0.5 < found.low < found.high < 1.0
+    assert found.baseline_values == (0.04, 0.05, 0.0, 0.04)
+    assert merit(1.0) < math.inf
+    assert Objective().merit(0.04) == 0.04
 
 
 def test_a_gain_that_does_not_matter_is_not_a_winner_however_certain() -> None:
