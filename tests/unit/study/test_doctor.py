@@ -14,7 +14,7 @@ import yaml
 from tuner.core.hardware import Gpu
 from tuner.podspec.documents import load
 from tuner.podspec.kinds import pod_templates
-from tuner.study.doctor import Finding, Severity, examine, examine_file, findings_for
+from tuner.study.doctor import Finding, Severity, examine_file, findings_for
 
 DATA = os.environ.get("TUNER_REFERENCE_DATA")
 reference = pytest.mark.skipif(DATA is None, reason="TUNER_REFERENCE_DATA is not set")
@@ -117,7 +117,6 @@ def test_a_knob_set_from_the_environment_is_named_without_its_value() -> None:
 
 def test_the_recipe_is_told_what_its_version_refuses_and_what_newer_ones_will() -> None:
     findings = examine_file(RECIPE)
-    assert {finding.line for finding in findings} == {2}
     assert one(findings, "container vllm").text == "vllm 0.6.0 (by its image's tag), 2 GPUs, model /models/big"
     eager = one(findings, "--enforce-eager=false")
     assert eager.severity is Severity.BLOCKER
@@ -222,7 +221,7 @@ def test_a_service_named_like_the_engine_is_a_trap_unless_links_are_off() -> Non
     assert not about(findings_for(deployment(), services=["llm"]), "Service")
     assert not about(findings_for(deployment(pod={"enableServiceLinks": False}), services=["vllm"]), "Service")
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "vllm"}}
-    assert about(examine([deployment(), service]), "Service")
+    assert about(examine_file(yaml.safe_dump_all([deployment(), service])), "Service")
 
 
 def test_gpus_and_parallel_flags_have_to_agree() -> None:
@@ -282,7 +281,8 @@ def test_a_file_is_read_document_by_document() -> None:
     text = "a: [1\n---\n" + yaml.safe_dump(deployment(spec={"replicas": 2})) + "---\n- op: add\n"
     findings = examine_file(text)
     assert (findings[0].subject, findings[0].line) == ("malformed", 2)
-    assert one(findings, "container engine").line == 3
+    assert one(findings, "container engine").line == 1 + text.splitlines().index("        name: engine")
+    assert one(findings, "replicas").line == 1 + text.splitlines().index("  replicas: 2")
     assert "2 replicas" in one(findings, "replicas").text
     assert one(findings, "patch-fragment").severity is Severity.BLOCKER
 
@@ -292,6 +292,37 @@ def test_a_template_is_said_to_be_one_once() -> None:
     assert [finding.subject for finding in findings] == ["helm-template"]
 
 
+def test_a_finding_names_the_line_of_its_flag() -> None:
+    lines = RECIPE.splitlines()
+    for finding in examine_file(f"a: 1\n---\n{RECIPE}"):
+        if finding.subject.startswith("--"):
+            assert finding.line is not None
+            assert finding.subject.partition("=")[0] in lines[finding.line - 3]
+    assert one(examine_file(RECIPE), "container vllm").line == 13
+    assert one(examine_file(RECIPE), "readinessProbe").line == 2
+
+
+@pytest.mark.parametrize("resource", ["google.com/tpu", "habana.ai/gaudi"])
+def test_an_accelerator_that_is_no_gpu_is_refused_and_no_knob_promised(resource: str) -> None:
+    findings = findings_for(deployment(resources={"limits": {resource: 8}}))
+    assert one(findings, "accelerator").severity is Severity.BLOCKER
+    assert resource in one(findings, "accelerator").text
+    assert not [finding for finding in findings if "can be tuned:" in finding.text or "GPUs" in finding.subject]
+
+
+def test_an_image_that_is_to_be_filled_in_is_named_as_that() -> None:
+    (found,) = findings_for(deployment(image="${IMAGE}", command=["run"], args=["--port=8000"]))
+    assert (found.severity, found.subject) == (Severity.BLOCKER, "image")
+    assert "${IMAGE}" in found.text
+    assert "envsubst" in (found.instead or "")
+
+
+def test_a_deadline_is_proposed_that_ends_some_day() -> None:
+    probe = {"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 10, "failureThreshold": 6000}
+    found = one(findings_for(deployment(startupProbe=probe)), "progressDeadlineSeconds")
+    assert found.instead == "progressDeadlineSeconds: 7200"
+
+
 def test_a_file_without_an_engine_says_so() -> None:
     assert [finding.subject for finding in examine_file("apiVersion: v1\nkind: Service\n")] == ["engine"]
     assert [finding.subject for finding in examine_file("")] == ["engine"]
@@ -299,7 +330,7 @@ def test_a_file_without_an_engine_says_so() -> None:
 
 def test_flags_are_checked_where_a_controller_owns_the_pods_too() -> None:
     custom = {**deployment(args=["--num-speculative-tokens=5"]), "apiVersion": "x.example.com/v1", "kind": "Fleet"}
-    findings = examine([custom])
+    findings = examine_file(yaml.safe_dump(custom))
     assert [finding.subject for finding in findings] == ["custom-resource", "--num-speculative-tokens=5"]
 
 

@@ -27,6 +27,9 @@ volumes:
 volumeMounts:   # of the container
   - name: shm
     mountPath: /dev/shm"""
+_NO_GPUS = ("google.com/tpu", "habana.ai/", "aws.amazon.com/neuron", "huawei.com/Ascend")
+# `${VLLM}`: what a shell, envsubst or a pipeline is to fill in.
+_PLACEHOLDER = re.compile(r"\$\{[\w.:/-]+\}")
 # Engines that are recognised, to say that they are not tuned yet.
 _OTHER_ENGINES = {
     "SGLang": re.compile(r"sglang"),
@@ -36,13 +39,7 @@ _OTHER_ENGINES = {
 }
 
 
-def examine_file(
-    text: str,
-    *,
-    engines: Sequence[Engine] = tuple(ENGINES.values()),
-    assume_version: str | None = None,
-    gpu: Gpu | None = None,
-) -> list[Finding]:
+def examine_file(text: str, *, assume_version: str | None = None) -> list[Finding]:
     """Findings on a manifest file of any number of documents, in its order. Never raises for what the file holds."""
     documents = load(text)
     found: list[Finding] = []
@@ -56,30 +53,34 @@ def examine_file(
             found.append(_unreadable(document))
         if document.content is not None:
             for item in expand(document.content):
-                findings = _object(item, services, engines, assume_version, gpu)
-                found += [replace(finding, line=finding.line or document.line) for finding in findings]
+                findings = _object(item, services, assume_version)
+                found += [replace(one, line=one.line or _line(text, document, one.subject)) for one in findings]
     if not found:
         found.append(Finding(Severity.NOTE, "file", "engine", "no engine found in it"))
     return found
 
 
-def examine(
-    documents: Iterable[Any],
-    *,
-    engines: Sequence[Engine] = tuple(ENGINES.values()),
-    assume_version: str | None = None,
-    gpu: Gpu | None = None,
-) -> list[Finding]:
-    """Findings on objects that have been read already (a live namespace's Deployments and Services)."""
-    items = [item for document in documents for item in expand(document)]
-    services = _services([Document(1, item) for item in items])
-    return [finding for item in items for finding in _object(item, services, engines, assume_version, gpu)]
+def _line(text: str, document: Document, subject: str) -> int:
+    """The line that a finding is about: where its flag or field stands, else where the document begins."""
+    flag = subject.partition("=")[0].partition(" ")[0]
+    container = subject.removeprefix("container ")
+    if flag.startswith("--"):
+        wanted = rf"(?<![\w-]){re.escape(flag)}(?![\w-])"
+    elif container != subject:
+        wanted = rf"\bname:\s*['\"]?{re.escape(container)}['\"]?\s*($|[,#}}])"
+    else:
+        wanted = rf"^[\s-]*{re.escape(subject)}:"
+    for number, line in enumerate(text.splitlines()[document.line - 1 :], start=document.line):
+        if number > document.line and re.match(r"---(\s|$)", line):
+            break
+        if re.search(wanted, re.sub(r"(^|\s)#.*", "", line)):
+            return number
+    return document.line
 
 
 def findings_for(
     deployment: Mapping[str, Any],
     *,
-    engines: Sequence[Engine] = tuple(ENGINES.values()),
     services: Iterable[str] = (),
     assume_version: str | None = None,
     gpu: Gpu | None = None,
@@ -93,31 +94,33 @@ def findings_for(
     if problem is not None:
         return [_refused(where, problem)]
     template = deployment["spec"]["template"]
-    engine, outcome = _find(template, engines)
+    engine, outcome = _find(template)
     if isinstance(outcome, Unsupported):
-        return [_not_found(where, template, outcome, engines)]
+        return [_not_found(where, template, outcome)]
     container = _container(template, outcome)
     who = patient(where, engine, outcome, container, assume_version, gpu)
+    if (other := _other_accelerator(container)) is not None:
+        text = f"it runs on {other}: only GPUs can be tuned so far, other accelerators take other settings"
+        refused = Finding(Severity.BLOCKER, where, "accelerator", text)
+        return _redacted(who, [refused, *advice_findings(who, engine.check(outcome.uses, who.version))])
     about = rollout_findings(where, deployment["spec"], container, outcome, who.port(), tuple(services), engine.name)
     return _redacted(who, [*flag_findings(who), *about, *_pod(who, template), *knob_findings(who), *suggestions(who)])
 
 
-def _object(
-    item: Any, services: Sequence[str], engines: Sequence[Engine], assume_version: str | None, gpu: Gpu | None
-) -> list[Finding]:
+def _object(item: Any, services: Sequence[str], assume_version: str | None) -> list[Finding]:
     problem = object_problem(item)
     if problem is not None:
-        return [_refused(_name(item), problem), *_advice_only(item, engines, assume_version, gpu)]
+        return [_refused(_name(item), problem), *_advice_only(item, assume_version)]
     if item["kind"] != "Deployment":
         return []
-    found = findings_for(item, engines=engines, services=services, assume_version=assume_version, gpu=gpu)
+    found = findings_for(item, services=services, assume_version=assume_version)
     return [*found, *_replicas(item)] if any(finding.subject.startswith("container ") for finding in found) else found
 
 
-def _find(template: Mapping[str, Any], engines: Sequence[Engine]) -> tuple[Engine, EngineContainer | Unsupported]:
+def _find(template: Mapping[str, Any]) -> tuple[Engine, EngineContainer | Unsupported]:
     """The engine that runs here, or why none can be read."""
     refusals = []
-    for engine in engines:
+    for engine in ENGINES.values():
         try:
             return engine, find_engine(template, engine.owns, engine.syntax())
         except UnsupportedShape as refusal:
@@ -131,15 +134,13 @@ def _container(template: Mapping[str, Any], found: EngineContainer) -> Mapping[s
     return next(container for container in containers if container.get("name", "") == found.name)
 
 
-def _advice_only(
-    item: Any, engines: Sequence[Engine], assume_version: str | None, gpu: Gpu | None
-) -> Iterator[Finding]:
+def _advice_only(item: Any, assume_version: str | None) -> Iterator[Finding]:
     """What is wrong with the flags of an engine that can be read but not tuned where it is."""
     for template in pod_templates(item):
-        engine, outcome = _find(template.content, engines)
+        engine, outcome = _find(template.content)
         if isinstance(outcome, EngineContainer):
             where = f"{_name(item)}, {template.path}" if template.path else _name(item)
-            who = patient(where, engine, outcome, _container(template.content, outcome), assume_version, gpu)
+            who = patient(where, engine, outcome, _container(template.content, outcome), assume_version, None)
             yield from _redacted(who, advice_findings(who, engine.check(outcome.uses, who.version)))
 
 
@@ -171,6 +172,13 @@ def _replicas(item: Mapping[str, Any]) -> Iterator[Finding]:
         yield Finding(Severity.BLOCKER, _name(item), "replicas", text, instead)
 
 
+def _other_accelerator(container: Mapping[str, Any]) -> str | None:
+    """A resource that the container asks for and that is an accelerator, but no GPU."""
+    resources = container.get("resources") or {}
+    names = (str(name) for kind in ("limits", "requests") for name in resources.get(kind) or {})
+    return next((name for name in names if name.startswith(_NO_GPUS)), None)
+
+
 def _refused(where: str, problem: Unsupported) -> Finding:
     return Finding(Severity.BLOCKER, where, str(problem.shape), problem.reason, problem.instead)
 
@@ -181,22 +189,26 @@ def _unreadable(document: Document) -> Finding:
     return replace(_refused("file", document.problem), severity=severity, line=document.problem_line)
 
 
-def _not_found(where: str, template: Mapping[str, Any], problem: Unsupported, engines: Sequence[Engine]) -> Finding:
+def _not_found(where: str, template: Mapping[str, Any], problem: Unsupported) -> Finding:
     """A refused shape where there is an engine; a note where there is nothing that looks like one."""
     containers = [container for container in template["spec"]["containers"] if isinstance(container, Mapping)]
     words = " ".join(_words(container) for container in containers)
     other = next((name for name, pattern in _OTHER_ENGINES.items() if pattern.search(words)), None)
-    names = " and ".join(engine.name for engine in engines)
+    names = " and ".join(ENGINES)
+    blank = next((found[0] for one in containers if (found := _PLACEHOLDER.search(str(one.get("image", ""))))), None)
+    if blank is not None:
+        text = f"an image is named by the placeholder {blank}, so nobody can tell what it runs"
+        return Finding(Severity.BLOCKER, where, "image", text, "fill it in first: envsubst < FILE | tuner doctor -f -")
     if other is not None:
         return Finding(Severity.BLOCKER, where, "engine", f"it runs {other}; only {names} can be tuned so far")
-    if problem.shape is Shape.SEVERAL_ENGINES or any(_engine_like(container, engines) for container in containers):
+    if problem.shape is Shape.SEVERAL_ENGINES or any(_engine_like(container) for container in containers):
         return _refused(where, problem)
     return Finding(Severity.NOTE, where, "engine", f"no container runs {names}")
 
 
-def _engine_like(container: Mapping[str, Any], engines: Sequence[Engine]) -> bool:
+def _engine_like(container: Mapping[str, Any]) -> bool:
     words = _words(container)
-    return gpu_count(container) > 0 or any(engine.name in words for engine in engines)
+    return gpu_count(container) > 0 or any(name in words for name in ENGINES)
 
 
 def _words(container: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from tuner.podspec import EngineContainer
 from tuner.study.doctor.finding import Finding, Severity
 
 _DEADLINE_S = 600  # Kubernetes' own default of progressDeadlineSeconds
+_LONGEST_S = 7200  # no start takes longer, whatever a probe allows
 # Shortest time that a liveness probe should leave a loading engine, where no startupProbe holds it back.
 _LOADING_S = 180
 
@@ -83,7 +84,7 @@ def _deadline(where: str, spec: Mapping[str, Any], container: Mapping[str, Any])
         "progressDeadlineSeconds",
         f"the {name} allows a start of {budget} s, but a rollout counts as failed after {deadline} s{default}; a slow, "
         "healthy start is then reported as an error. tuner waits by the probe, not by this deadline",
-        f"progressDeadlineSeconds: {math.ceil(budget * 1.2 / 60) * 60}",
+        f"progressDeadlineSeconds: {min(math.ceil(budget * 1.2 / 60) * 60, _LONGEST_S)}",
     )
 
 
