@@ -19,6 +19,7 @@ from tuner.probe.output_check import MAX_TOKENS, PROMPTS, Agreement, compare
 from tuner.probe.soak import soak
 from tuner.store import TrialKind, TrialRecord
 from tuner.store.codec import decode, encode
+from tuner.study.finalist import finalist
 from tuner.study.gain import BLOCK, Block, Comparison, clearly_better, compare_blocks, estimate, hopeless, looks, order
 from tuner.study.loop import Outcome, TrialLoop
 
@@ -231,7 +232,7 @@ class Confirming:
 
 
 async def confirm(loop: TrialLoop, search_ended: str) -> Confirmation:
-    """Confirm the loop's incumbent against its baseline; "no change" where the search found nothing better.
+    """Confirm the search's finalist against its baseline; "no change" where the search found nothing better.
 
     `search_ended` is why the search has.
     """
@@ -242,22 +243,11 @@ async def confirm(loop: TrialLoop, search_ended: str) -> Confirmation:
         return Confirmation(Conclusion.NO_CHANGE, f"the search measured no other configuration: {search_ended}")
     if baseline is None or best.id == baseline.id or best.candidate == baseline.candidate:
         return Confirmation(Conclusion.NO_CHANGE, "nothing the search tried was better than the current configuration")
-    finalist = fewest_changes(best.candidate, baseline)
-    if finalist == baseline.candidate:
+    chosen = finalist(loop.trials, loop.aim.objective, loop.aim.restart_cv, loop.ineffective)
+    if chosen is None:
         return Confirmation(Conclusion.NO_CHANGE, "the best that was found is what runs already")
-    check_output = loop.space.may_change_output(baseline.candidate, finalist)
-    return await Confirming(loop, finalist, check_output).run()
-
-
-def fewest_changes(candidate: Candidate, baseline: TrialRecord) -> Candidate:
-    """`candidate` without the knobs that only spell out what the engine does anyway: what is exported is a small patch.
-
-    The search names every knob; the baseline leaves some to the engine, which reported what it made of them.
-    """
-    settings = (baseline.facts and baseline.facts.settings) or {}
-    return Candidate.of(
-        {name: value for name, value in candidate.items() if name in baseline.candidate or settings.get(name) != value}
-    )
+    check_output = loop.space.may_change_output(baseline.candidate, chosen)
+    return await Confirming(loop, chosen, check_output).run()
 
 
 def _blocks(trials: Sequence[TrialRecord], sequence: str) -> list[Block]:

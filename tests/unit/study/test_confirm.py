@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.core.request import Driver
 from tuner.core.slo import parse_slo
@@ -16,9 +15,9 @@ from tuner.probe import Limits
 from tuner.search import RandomSampler, Screen, load_space
 from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.simulator.truth import Truth
-from tuner.store import Phase, Store, TrialKind, TrialRecord
+from tuner.store import Store, TrialKind, TrialRecord
 from tuner.study.budget import Budget, Ledger
-from tuner.study.confirm import Conclusion, Confirmation, Confirming, confirm, fewest_changes
+from tuner.study.confirm import Conclusion, Confirmation, Confirming, confirm
 from tuner.study.loop import Aim, Outcome, TrialLoop
 from tuner.study.session import no_http
 from tuner.targets.simulated import SimulatedTarget
@@ -222,21 +221,3 @@ async def test_a_soak_is_not_begun_where_the_study_must_end(loop: TrialLoop) -> 
 
     assert not found.exportable
     assert "failed the soak" not in found.reason
-
-
-def test_only_what_differs_from_what_the_engine_does_anyway_is_named() -> None:
-    baseline = TrialRecord(
-        id=1,
-        study_id=1,
-        number=0,
-        kind=TrialKind.BASELINE,
-        candidate=Candidate.of(max_num_seqs=64),
-        reason="",
-        ticket=None,
-        phase=Phase.TOLD,
-        created=datetime.now(UTC),
-        facts=EngineFacts("vllm", settings={"max_num_seqs": 64, "block_size": 16, "enable_prefix_caching": True}),
-    )
-    found = Candidate.of(max_num_seqs=64, block_size=32, enable_prefix_caching=True)
-
-    assert fewest_changes(found, baseline) == Candidate.of(max_num_seqs=64, block_size=32)
