@@ -22,7 +22,7 @@ from tuner.study.claim import Claim
 from tuner.study.confirm import Confirmation, confirm
 from tuner.study.lengths import refuse_too_long
 from tuner.study.loop import Aim, TrialLoop
-from tuner.study.place import Place, informed
+from tuner.study.place import Place, informed, recalled
 from tuner.study.progress import Note, Observer
 from tuner.study.resuming import resume
 from tuner.study.searching import Searching, searching
@@ -84,7 +84,8 @@ class Session:
         """Look at the target; nothing is changed. Raises InvalidInput or Refused with the reasons."""
         if self.spec.workload.prompts_file is not None:
             await asyncio.to_thread(read_prompts, self.spec.workload.prompts_file)  # rather than after the first start
-        info = informed(self.spec, await self.target.inspect())
+        kept = self.place.resumes
+        info = informed(self.spec, recalled(await self.target.inspect(), kept))
         space = load_space(
             self.spec.engine,
             info,
@@ -93,7 +94,6 @@ class Session:
             real_text=self.spec.core_workload().real_text,
         )
         refuse_too_long(self.spec.core_workload(), info, space)
-        kept = self.place.resumes
         differs = _differs(kept, _described(info)) if kept else ""
         resumes = None if differs else kept
         return Preview(info, space, self._aim(), self._budget(), self._expected_s(info), resumes, differs)
@@ -297,6 +297,7 @@ def _described(info: TargetInfo) -> dict[str, object]:
         "model": info.model,
         "gpu": info.gpu.name if info.gpu else None,
         "gpu_count": info.gpu_count,
+        "on_cpu": info.on_cpu,
         "image": info.image,
         "baseline": dict(info.baseline),
         "simulated": info.simulated,

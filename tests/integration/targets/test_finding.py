@@ -83,6 +83,14 @@ async def test_an_engine_without_a_gpu_limit_is_no_cpu_engine(server: ApiServer,
     assert (info.on_cpu, info.gpu_count) == (False, 1)
 
 
+async def test_an_engine_set_up_for_cpus_is_known_while_it_is_down(server: ApiServer, client: Client) -> None:
+    body = engine(gpus=0)
+    body["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "VLLM_CPU_KVCACHE_SPACE", "value": "1"}]
+    Bench(server).deploy(body)
+    info = await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
+    assert (info.on_cpu, info.gpu_count) == (True, 0)
+
+
 async def test_the_port_may_come_from_the_environment_and_the_model_from_the_log(
     server: ApiServer, client: Client
 ) -> None:

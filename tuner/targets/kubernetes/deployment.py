@@ -40,6 +40,7 @@ _KEPT = (fields.COMMAND, fields.ARGS, fields.GPUS)
 _NOT_HELD = "acquire the target before changing it"
 _AGAIN_S = 1.0
 _ON_CPU = re.compile(r"device_config=cpu\b|detected platform cpu\b")
+_CPU_SETTING = re.compile(r"(?:VLLM|SGLANG)_CPU_")
 
 
 class KubernetesTarget:
@@ -91,8 +92,10 @@ class KubernetesTarget:
         said = self._engine.facts(log, "")
         self._version = await self._running_version(pod) or said.version or tag_version(container.image)
         notes = list(seen.notes)
-        # What asks for no GPU may have one all the same, by its runtime class or CDI: the engine or its image says.
-        on_cpu = bool(_ON_CPU.search(log)) or (not container.gpu_count and "cpu" in container.image.rsplit("/", 1)[-1])
+        # What asks for no GPU may have one all the same, by its runtime class or CDI: the engine, its image or its
+        # environment says.
+        for_cpu = "cpu" in container.image.rsplit("/", 1)[-1] or any(map(_CPU_SETTING.match, container.env_names))
+        on_cpu = bool(_ON_CPU.search(log)) or (not container.gpu_count and for_cpu)
         gpu, gpu_count = None, container.gpu_count
         if not on_cpu:
             gpu, note = await gpu_of(self._client, seen.deployment, pod.node if pod else "")
