@@ -64,8 +64,10 @@ def winner_of(study: StudyRecord) -> Winner:
 
 
 def as_flags(winner: Winner) -> Result:
-    """The winner without a look at its Deployment, if it has one: its flags alone."""
+    """The winner without a look at its Deployment, if it has one: its flags alone, over those of the baseline."""
     engine = engine_named(winner.engine)
+    edits = engine.spell(winner.candidate, winner.baseline, version=winner.version)
+    before = edit({}, engine.syntax(), engine.spell(winner.baseline, Candidate(), version=winner.version))
     return Result(
         study=winner.study,
         date=winner.date,
@@ -74,9 +76,9 @@ def as_flags(winner: Winner) -> Result:
         namespace=winner.namespace,
         deployment=winner.deployment,
         container="",
-        original={},
-        changed={},
-        edits=engine.spell(winner.candidate, winner.baseline, version=winner.version),
+        original=before,
+        changed=edit(before, engine.syntax(), edits),
+        edits=edits,
     )
 
 
