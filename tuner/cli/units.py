@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from tuner.core.knob import Value
+from tuner.core.knob import Value, as_text
 from tuner.core.measurement import Level, SloTest, Statistic
 from tuner.core.workload import Count, Objective, ObjectiveKind
 
@@ -64,7 +64,7 @@ def unit(objective: Objective) -> str:
 
 def changed(values: Mapping[str, Value]) -> str:
     """What a trial sets otherwise than the target was found."""
-    return " ".join(f"{name}={_value(value)}" for name, value in values.items()) or "as found"
+    return " ".join(f"{name}={as_text(value)}" for name, value in values.items()) or "as found"
 
 
 def level(one: Level) -> str:
@@ -87,7 +87,3 @@ def _against(test: SloTest) -> str:
         return f"unknown of {bound}"
     shown = f"{test.observed:.2%}" if bound.endswith("%") else seconds(test.observed)
     return f"{shown} of {bound}"
-
-
-def _value(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

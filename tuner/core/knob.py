@@ -10,6 +10,11 @@ from enum import StrEnum
 Value = bool | int | float | str
 
 
+def as_text(value: Value | None) -> str:
+    """A value as people and YAML write it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 class KnobKind(StrEnum):
     """How a knob's values are drawn."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tuner.core.errors import InvalidInput
-from tuner.core.knob import Value
+from tuner.core.knob import Value, as_text
 
 GRAMMAR = "NAME >= NAME_OR_NUMBER, or <=, optionally followed by: when NAME is VALUE"
 _PATTERN = re.compile(
@@ -54,7 +54,7 @@ class Relation:
 
     def __str__(self) -> str:
         right = self.right if isinstance(self.right, str) else f"{self.right:g}"
-        when = f" when {self.when} is {_word(self.is_)}" if self.when else ""
+        when = f" when {self.when} is {as_text(self.is_)}" if self.when else ""
         return f"{self.left} {self.operator} {right}{when}"
 
 
@@ -82,7 +82,3 @@ def _value(word: str | None) -> Value | None:
         except ValueError:
             continue
     return word
-
-
-def _word(value: Value | None) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

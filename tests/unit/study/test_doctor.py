@@ -245,8 +245,9 @@ def test_an_api_key_in_args_is_warned_of_and_never_shown(args: list[str]) -> Non
 
 def test_a_secret_in_the_environment_is_named_and_never_shown() -> None:
     env = [{"name": "HF_TOKEN", "value": "hf_abcdefghijkl"}, {"name": "A", "value": "sk-abcdefghijkl"}]
+    env += [{"name": "my_auth_key", "value": "abcdefghijkl"}, {"name": "TOKENIZERS_PARALLELISM", "value": "false"}]
     findings = findings_for(deployment(env=env))
-    assert [finding.text.rsplit(" ", 1)[-1] for finding in about(findings, "env")] == ["HF_TOKEN", "A"]
+    assert [finding.text.rsplit(" ", 1)[-1] for finding in about(findings, "env")] == ["HF_TOKEN", "A", "my_auth_key"]
     assert "abcdefghijkl" not in repr(findings)
 
 

@@ -9,7 +9,7 @@ from tuner.core.flags import SECRET_FLAG
 BLOT = "<redacted>"
 
 _QUOTED_OR_WORD = r"(\"[^\"\n]*\"|'[^'\n]*'|[^\s,;)}\]\"']+)"
-_SECRET_NAME = r"[A-Za-z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|CREDENTIALS?)"
+_SECRET_NAME = r"[A-Za-z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|(?:API|ACCESS|PRIVATE|AUTH)_?KEY|CREDENTIALS?)"
 
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     # --api-key VALUE [VALUE ...], --hf-token=VALUE, as shell words and as list items; argparse takes --api-k as well

@@ -19,7 +19,6 @@ from tuner.study.doctor.finding import Finding, Severity
 from tuner.study.doctor.flags import Patient, advice_findings, flag_findings, knob_findings, patient, suggestions
 from tuner.study.doctor.rollout import rollout_findings
 
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|(API|ACCESS|PRIVATE|AUTH)_?KEY", re.IGNORECASE)
 _SHM = """\
 volumes:
   - name: shm
@@ -155,7 +154,7 @@ def _pod(who: Patient, template: Mapping[str, Any]) -> Iterator[Finding]:
             value, name = variable.get("value"), str(variable.get("name", ""))
             if not value or "$(" in str(value):
                 continue
-            if _SECRET_NAME.search(name) or who.engine.redact(str(value)) != str(value):
+            if any(who.engine.redact(said) != said for said in (str(value), f"{name.upper()}={value}")):
                 text = f"container {container.get('name')} has what looks like a secret in plain text in {name}"
                 yield Finding(Severity.WARNING, who.where, "env", text, "valueFrom: secretKeyRef")
 

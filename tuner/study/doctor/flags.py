@@ -9,7 +9,7 @@ from typing import Any
 from tuner.core.errors import InvalidInput
 from tuner.core.flags import FlagUse
 from tuner.core.hardware import Gpu
-from tuner.core.knob import Candidate, Value
+from tuner.core.knob import Candidate, Value, as_text
 from tuner.core.target import TargetInfo
 from tuner.engines import Engine
 from tuner.engines.engine import FlagAdvice
@@ -189,7 +189,7 @@ def _knob(
     space: Space,
     referenced: Mapping[str, tuple[str, ...]],
 ) -> Finding:
-    current = _shown(baseline[name]) if name in baseline else "engine default"
+    current = as_text(baseline[name]) if name in baseline else "engine default"
     if name in referenced:
         variables = ", ".join(f"$({variable})" for variable in referenced[name])
         text = f"set from the environment ({variables}): can't be tuned as it is"
@@ -200,10 +200,6 @@ def _knob(
     partly = "".join(f"; {left.reason}" for left in space.left_out if left.knob == name)
     text = f"{current}; can be tuned: {describe(space.by_name[name])}{partly}"
     return Finding(Severity.OK, patient.where, name, text)
-
-
-def _shown(value: Value) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _secrets(patient: Patient) -> Iterator[Finding]:
