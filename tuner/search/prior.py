@@ -270,8 +270,13 @@ def _measure(engine: Engine, expecting: Expecting) -> tuple[float | None, dict[s
 
 
 def _capacity(engine: Engine, expecting: Expecting) -> tuple[float | None, dict[str, float]]:
-    """From the closed form's rate up or down by steps until the answer changes, then once more in between."""
-    rate = capacity(engine, expecting.workload, expecting.slos) or 0.1
+    """From the closed form's rate up or down by steps until the answer changes, then once more in between.
+
+    Never beyond the rate at which the full engine keeps up, and writes as fast as promised, in closed form: a rehearsal
+    is too short for answers to pile up in it.
+    """
+    most = capacity(engine, expecting.workload, tuple(slo for slo in expecting.slos if slo.metric is Metric.TPOT))
+    rate = capacity(engine, expecting.workload, expecting.slos) or min(0.1, most)
     passed: tuple[float, dict[str, float]] | None = None
     failed: tuple[float, dict[str, float]] | None = None
     for _ in range(16):
@@ -284,8 +289,12 @@ def _capacity(engine: Engine, expecting: Expecting) -> tuple[float | None, dict[
             if failed[0] / passed[0] <= _RESOLVED:
                 break
             rate = (passed[0] * failed[0]) ** 0.5
+        elif passed:
+            if passed[0] >= most:
+                break
+            rate = min(rate * _STEP, most)
         else:
-            rate = rate * _STEP if passed else rate / _STEP
+            rate /= _STEP
     if passed is None:
         return None, failed[1] if failed else {}
     return passed

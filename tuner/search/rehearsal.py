@@ -68,7 +68,7 @@ def _rate(records: Sequence[RequestRecord]) -> float:
     """Requests answered per second, from the first quarter's end (the first all end together) to the last one sent:
     what is left over then drains at its own pace."""
     ends = sorted(record.end_s for record in records)
-    begin, last = ends[len(ends) // 4], max(record.sent_s for record in records)
+    begin, last = ends[max(0, len(ends) // 4 - 1)], max(record.sent_s for record in records)
     end = last if last > begin else ends[-1]
     return sum(begin < time <= end for time in ends) / (end - begin) if end > begin else 0.0
 

@@ -60,7 +60,7 @@ def steady(engine: Engine, workload: Workload, rate: float) -> Steady | None:
     settings, cost = engine.settings, engine.cost
     prompt, output = _prefilled(engine, workload), workload.output.mean
     context = workload.shared_prefix + workload.prompt.mean + output / 2
-    slots = min(settings.max_num_seqs, engine.kv_tokens / (context + output / 2))
+    slots = min(settings.max_num_seqs, _room(engine, workload))
     if slots < 1:
         return None
     step = 0.0
@@ -118,6 +118,15 @@ def _prefilled(engine: Engine, workload: Workload) -> float:
     """Prompt tokens that are computed per request: a shared prefix only where it is not cached."""
     prefix = 0 if engine.settings.enable_prefix_caching else workload.shared_prefix
     return workload.prompt.mean + prefix
+
+
+def _room(engine: Engine, workload: Workload) -> float:
+    """How many whole requests the KV cache holds; a cached prefix is held once for all."""
+    shared = workload.shared_prefix
+    own = workload.prompt.mean + workload.output.mean
+    if not engine.settings.enable_prefix_caching:
+        return engine.kv_tokens / (shared + own)
+    return (engine.kv_tokens - max(1, workload.prefix_groups) * shared) / own
 
 
 def capacity(engine: Engine, workload: Workload, slos: tuple[Slo, ...]) -> float:

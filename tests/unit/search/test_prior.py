@@ -112,6 +112,28 @@ def test_no_steady_state_beyond_what_the_engine_can_do() -> None:
     assert steady(engine, WORKLOAD, 1000.0) is None
 
 
+@pytest.mark.parametrize(("prompt", "output"), [(100, 1000), (512, 512)])
+def test_no_more_is_expected_than_a_full_engine_completes(prompt: int, output: int) -> None:
+    workload = Workload(Lengths(prompt), Lengths(output))
+    clients = 256  # all that the engine takes in, and the KV cache holds
+    ahead = expecting(workload=workload, slos=(parse_slo("ttft p95 <= 500ms"),))
+    engine, _ = ahead.engine(Candidate.of(max_num_seqs=clients))
+    full = rehearse(engine, workload, Load(concurrency=clients), requests=4 * clients, seed=1).rate
+
+    assert predict(Candidate.of(max_num_seqs=clients), ahead).rate == pytest.approx(full, rel=0.25)
+
+
+def test_a_cached_prefix_takes_its_room_once() -> None:
+    alone = Workload(Lengths(100), Lengths(1000))
+    shared = dataclasses.replace(alone, shared_prefix=2000, prefix_groups=2)
+    engine, _ = expecting().engine(Candidate.of(enable_prefix_caching=True))
+
+    def held(tokens: int, workload: Workload) -> float:
+        return capacity(dataclasses.replace(engine, kv_tokens=tokens), workload, ())
+
+    assert held(24_000, shared) == pytest.approx(held(20_000, alone), rel=0.2)
+
+
 def test_rehearsal_counts_what_does_not_fit_as_unserved() -> None:
     engine, _ = expecting(model=find_model("Qwen3-8B"), gpu=find_gpu("L4"), fixed={"max_model_len": 2048}).engine({})
     starved = dataclasses.replace(engine, kv_tokens=256)
@@ -129,6 +151,14 @@ def test_rehearsal_sees_every_request_and_token_once() -> None:
         assert len(seen.samples[Metric.ITL]) == 85 * 39
         assert all(value > 0 for values in seen.samples.values() for value in values)
         assert min(seen.samples[Metric.E2E]) > min(seen.samples[Metric.TTFT])
+
+
+@pytest.mark.parametrize("clients", [8, 64, 128])
+def test_clients_that_begin_together_are_answered_at_their_own_pace(clients: int) -> None:
+    engine, _ = expecting().engine(Candidate())
+    seen = rehearse(engine, Workload(Lengths(100), Lengths(300)), Load(concurrency=clients), requests=512, seed=1)
+    e2e = seen.samples[Metric.E2E]
+    assert seen.rate == pytest.approx(clients / (sum(e2e) / len(e2e)), rel=0.15)
 
 
 def test_higher_rate_is_never_faster() -> None:
