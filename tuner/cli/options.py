@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from tuner.core.errors import InvalidInput
+from tuner.core.errors import InvalidInput, TunerError
 from tuner.store import Store
 from tuner.store.url import parse_url
 from tuner.study.spec import default_storage
@@ -52,7 +52,21 @@ Storage = Annotated[
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-StudyName = Annotated[str | None, typer.Argument(metavar="STUDY", help="The study's name. [default: the newest]")]
+
+
+def _study_names(incomplete: str) -> list[str]:
+    """For the shell's completion, which has no place for a complaint."""
+    try:
+        with existing_store(os.environ.get("TUNER_STORAGE")) as store:
+            return [study.name for study in store.studies() if study.name.startswith(incomplete)]
+    except TunerError:
+        return []
+
+
+StudyName = Annotated[
+    str | None,
+    typer.Argument(metavar="STUDY", help="The study's name. [default: the newest]", autocompletion=_study_names),
+]
 
 
 class OutputFormat(StrEnum):

@@ -23,7 +23,9 @@ def _option(heading: str, metavar: str, text: str) -> typer.models.OptionInfo:
 DeploymentName = Annotated[
     str | None, typer.Argument(metavar="DEPLOYMENT", help="The Deployment. [default: the only engine in the namespace]")
 ]
-File = Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="A study as YAML (docs/spec.md).")]
+File = Annotated[
+    Path | None, typer.Option("--file", "-f", metavar="FILE", help="A study as YAML (docs/spec.md); - is stdin.")
+]
 Name = Annotated[str | None, typer.Option(metavar="NAME", help="Name of the study. [default: the target's]")]
 
 Simulated = Annotated[str | None, _option(_TARGET, "GPU/MODEL", "A simulated engine instead of a cluster's.")]

@@ -56,6 +56,14 @@ def test_the_tables_show_every_trial_on_a_line_of_its_own(output: str) -> None:
     assert not any("\x1b" in line for line in lines)
 
 
+def test_the_shell_completes_the_names_of_studies(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_TUNER_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    for words, expected in (("tuner show ", "small"), ("tuner export sm", "small"), ("tuner show x", "")):
+        monkeypatch.setenv("COMP_WORDS", words)
+        assert call().out.strip() == expected
+
+
 def test_a_study_that_was_asked_for_as_json_prints_nothing_else(studied: Path) -> None:
     said = call("start", *SMALL, *SMALL_BUDGET, "--storage", "sqlite:///mine.db", "-o", "json")
     assert said.code == 0

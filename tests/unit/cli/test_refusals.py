@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sqlite3
@@ -128,6 +129,12 @@ def test_aliases_that_unfold_without_end_are_refused(tuner: Tuner) -> None:
     said = tuner("doctor", "-f", "bomb.yaml")
     assert said.code == 1
     assert "its aliases unfold into too much" in said.out
+
+
+def test_a_study_is_read_from_standard_input(tuner: Tuner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"budget: {starts: none}")))
+    said = tuner(*SIMULATED, "-f", "-")
+    assert (said.code, said.err.startswith("tuner: -:1: budget.starts: 'none' is not a whole number")) == (2, True)
 
 
 def test_prompts_that_can_not_be_read_are_refused_before_anything_starts(tuner: Tuner) -> None:
