@@ -41,7 +41,7 @@ def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool
     objective = objective_of(study)
     print_facts(_summary(study, trials))
     print()
-    promised = list(dict.fromkeys(name for trial in trials for name in margins(trial.verdict)))
+    promised = list(dict.fromkeys(name for trial in trials for name in margins(trial)))
     rows = [_row(trial, baseline(trials), promised, wide) for trial in trials]
     print_table(_columns(objective, promised, wide), rows)
 
@@ -101,7 +101,7 @@ def _columns(objective: Objective, promised: Sequence[str], wide: bool) -> list[
 
 
 def _row(trial: TrialRecord, first: TrialRecord | None, promised: Sequence[str], wide: bool) -> list[str | Text]:
-    value, room = value_of(trial), margins(trial.verdict)
+    value, room = value_of(trial), margins(trial)
     row: list[str | Text] = [
         str(trial.number),
         trial.kind.value,

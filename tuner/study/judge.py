@@ -10,9 +10,11 @@ from tuner.core.slo import Slo
 
 # One SLO counts at most this much: beyond six times its bound nothing more is learnt from "how far over".
 WORST_VIOLATION = 5.0
-# A level that did not pass is never within its SLOs, also where the point estimate is (the test was uncertain).
+# What a level did not prove counts as violated, also where the point estimate is within the bound.
 LEAST_VIOLATION = 1e-3
 _MISSING_EVIDENCE = 1.0
+# What a level misses that kept every SLO for as long as it lasted, while what waited in the engine grew.
+_KEEPING_UP = "keeping up with the load"
 # A failed start ranks below every measured configuration, so this exceeds the most that a level can add up to.
 _FAILURE = 100.0
 
@@ -26,8 +28,8 @@ def judge(measurement: Measurement, slos: Sequence[Slo]) -> Verdict:
     level = measurement.level
     violations = {str(slo): _violation(level, slo) for slo in slos}
     passed = measurement.value is not None and level.answer is Answer.PASS
-    if not passed:
-        violations = _at_least_one_positive(violations)
+    if not passed and max(violations.values(), default=0.0) <= 0:
+        violations |= _unproven(level, violations)
     return Verdict(
         value=measurement.value if passed else None,
         violations={name: min(v, 0.0) for name, v in violations.items()} if passed else violations,
@@ -53,8 +55,12 @@ def _violation(level: Level, slo: Slo) -> float:
     return _MISSING_EVIDENCE
 
 
-def _at_least_one_positive(violations: dict[str, float]) -> dict[str, float]:
-    if not violations or max(violations.values()) > 0:
-        return violations or {"no level passed": _MISSING_EVIDENCE}
-    worst = max(violations, key=lambda name: violations[name])
-    return {**violations, worst: LEAST_VIOLATION}
+def _unproven(level: Level, violations: dict[str, float]) -> dict[str, float]:
+    """What kept a level from passing that is within all its bounds: the worst SLO of those that are not proven."""
+    if not level.steady:
+        return {_KEEPING_UP: max(LEAST_VIOLATION, min(level.overload, WORST_VIOLATION))}
+    proven = {test.slo for test in level.tests if test.answer is Answer.PASS}
+    doubtful = [name for name in violations if name not in proven] or list(violations)
+    if not doubtful:
+        return {"no level passed": _MISSING_EVIDENCE}
+    return {max(doubtful, key=lambda name: violations[name]): LEAST_VIOLATION}

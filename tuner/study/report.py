@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tuner.core.errors import InvalidInput
-from tuner.core.measurement import Level, Verdict
+from tuner.core.measurement import Level
 from tuner.core.workload import Objective
 from tuner.store import Store, StudyRecord, TrialRecord
 from tuner.store.codec import encode
 from tuner.study.budget import killed_starts
 from tuner.study.claim import abandoned
+from tuner.study.judge import WORST_VIOLATION
 from tuner.study.spec import ObjectiveSpec
 from tuner.study.standing import baseline, value_of
 
@@ -79,7 +80,7 @@ def report(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
 
 def trial_row(trial: TrialRecord, before: float | None, objective: Objective) -> dict[str, Any]:
     """One trial: candidate, value, margins to the SLOs (positive: room left), cause, and what it took."""
-    verdict, value = trial.verdict, value_of(trial)
+    value = value_of(trial)
     return {
         "number": trial.number,
         "kind": trial.kind.value,
@@ -89,7 +90,7 @@ def trial_row(trial: TrialRecord, before: float | None, objective: Objective) ->
         "outcome": outcome(trial),
         "value": value,
         "against_baseline": objective.merit(value) / objective.merit(before) - 1 if value and before else None,
-        "margins": margins(verdict),
+        "margins": margins(trial),
         "cause": trial.failure.cause.value if trial.failure else None,
         "message": trial.failure.message if trial.failure else None,
         "evidence": trial.failure.evidence if trial.failure else None,
@@ -114,11 +115,11 @@ def outcome(trial: TrialRecord) -> str:
     return "infeasible" if trial.verdict is not None and trial.verdict.certain else "uncertain"
 
 
-def margins(verdict: Verdict | None) -> dict[str, float]:
-    """Relative room to each SLO's bound: 0.2 is 20 % below it, -0.2 is 20 % over it."""
-    if verdict is None or verdict.failure is not None:
+def margins(trial: TrialRecord) -> dict[str, float]:
+    """Relative room to each SLO's bound as measured: 0.2 is 20 % below it, -0.2 is 20 % over it."""
+    if trial.measurement is None:
         return {}
-    return {slo: -violation for slo, violation in verdict.violations.items()}
+    return {test.slo: -min(test.violation, WORST_VIOLATION) for test in trial.measurement.level.tests}
 
 
 def _levels(trial: TrialRecord) -> Sequence[Level]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,26 @@ def test_a_level_that_did_not_pass_is_violated_even_where_the_point_estimate_is_
     assert not verdict.feasible
     assert verdict.total_violation > 0
     assert not verdict.certain
+
+
+def test_what_is_not_proven_is_blamed_not_what_is_nearest_to_its_bound():
+    tests = (SloTest(str(SLOS[0]), Answer.UNCERTAIN, None, -0.8), SloTest(str(SLOS[1]), Answer.PASS, None, -0.1))
+    unproven = replace(level(Answer.UNCERTAIN, {}), tests=tests)
+
+    verdict = judge(measured(None, unproven), SLOS[:2])
+
+    assert verdict.violations[str(SLOS[0])] > 0
+    assert verdict.violations[str(SLOS[1])] == -0.1
+
+
+@pytest.mark.parametrize(("answer", "overload"), [(Answer.FAIL, 0.2), (Answer.UNCERTAIN, 0.0)])
+def test_a_level_that_did_not_keep_up_breaks_no_slo(answer, overload):
+    behind = replace(level(answer, dict.fromkeys(SLOS, -0.5)), steady=False, overload=overload)
+
+    verdict = judge(measured(None, behind), SLOS)
+
+    assert all(verdict.violations[str(slo)] == -0.5 for slo in SLOS)
+    assert verdict.total_violation == max(overload, 1e-3)
 
 
 def test_missing_evidence_counts_as_violated():

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from tests.unit.study.test_judge import SLOS, level, measured
+from tuner.core.knob import Candidate
+from tuner.core.measurement import Answer
+from tuner.store import Phase, TrialKind, TrialRecord
+from tuner.study.judge import judge
+from tuner.study.report import margins
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("violation", "room"), [(-0.1, 0.1), (0.3, -0.3), (40.0, -5.0)])
+def test_margins_are_those_that_were_measured_also_where_nothing_was_proven(violation: float, room: float) -> None:
+    found = measured(None, level(Answer.UNCERTAIN, dict.fromkeys(SLOS, violation)))
+    trial = TrialRecord(1, 1, 1, TrialKind.SEARCH, Candidate(), "", None, Phase.TOLD, NOW, recorded=NOW)
+
+    told = TrialRecord(**{**vars(trial), "verdict": judge(found, SLOS), "measurement": found})
+
+    assert margins(told) == pytest.approx({str(slo): room for slo in SLOS})
+    assert margins(trial) == {}
