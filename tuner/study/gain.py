@@ -7,13 +7,15 @@ last pair, the data is looked at:
 
 * better: the gain is over the smallest one that matters, and beyond the boundary of O'Brien and Fleming for so many
   looks at a one-sided 2.5 % (so its 95 % interval excludes zero);
-* no change, early: the smallest gain that matters lies above even the one-sided 84 % bound;
+* no change, early: the smallest gain that matters lies above the one-sided 84 % bound, and twice that gain outside the
+  two-sided 95 % interval (few pairs say little: their interval is wide);
 * no change, at the end.
 
 What it costs, by simulation (1500 studies a row; the noise is that of one start within a block): without a gain, at
-most 3 % are called better at any noise and 4 pairs take 5.7 starts in the mean; a gain of 10 % is found by 4 pairs in
-85 % of studies at a noise of 3.5 % (3 pairs: 59 %, 5: 92 %), by 6 pairs in 81 % at 5 %. docs/results.md has the same
-measured on whole simulated engines.
+most 3 % are called better at any noise and 4 pairs take 6.8 starts in the mean at 3.5 %; a gain of 10 % is found by 4
+pairs in 85 % of studies at a noise of 3.5 % (3 pairs: 59 %, 5: 92 %), by 6 pairs in 81 % at 5 %. The early "no change"
+loses at most 1.5 % of such studies (4, 6, 8 pairs; noise 1 to 10 %), and ends those without a gain after 3.4 of 4, 3.7
+of 6 and 3.8 of 8 pairs at 3.5 %. docs/results.md has the same measured on whole simulated engines.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from tuner.probe.confidence import t_quantile
 # O'Brien-Fleming, one-sided 2.5 %, by the number of looks: better at a look with share t of the pairs when
 # z > constant / sqrt(t) (Jennison and Turnbull, Group Sequential Methods, table 2.3). More looks change it little.
 _OBRIEN_FLEMING = (1.960, 1.977, 2.004, 2.024, 2.040, 2.053, 2.063, 2.072, 2.080, 2.087)
-_HOPELESS = 0.84  # the smallest gain that matters above this one-sided bound: go no further
+_HOPELESS = 0.84  # the smallest gain that matters above this one-sided bound: go no further,
+_EXCLUDED = 2.0  # if so many times that gain are outside the interval that is told
 #: What makes a value one whose ratios mean something, see Objective.merit.
 Merit = Callable[[float], float]
 #: Starts in a block.
@@ -125,4 +128,5 @@ def clearly_better(found: Estimate, done: int, pairs: int, smallest_gain: float)
 
 def hopeless(found: Estimate, smallest_gain: float) -> bool:
     """Whether a gain that matters is so unlikely that further starts are not worth their price."""
-    return found.bound(_HOPELESS) < math.log1p(smallest_gain)
+    unlikely = found.bound(_HOPELESS) < math.log1p(smallest_gain)
+    return unlikely and found.bound(0.975) < math.log1p(_EXCLUDED * smallest_gain)

@@ -142,14 +142,35 @@ def test_an_early_look_asks_for_more_than_the_last_one() -> None:
     assert not clearly_better(found, 4, 12, SMALLEST)
 
 
-@pytest.mark.parametrize("noise", [0.01, 0.035, 0.1])
-def test_equal_configurations_are_seldom_called_better(noise: float) -> None:
+@pytest.mark.parametrize(("noise", "most_pairs"), [(0.01, 2.2), (0.035, 3.6), (0.1, 4.0)])
+def test_equal_configurations_are_seldom_called_better(noise: float, most_pairs: float) -> None:
     rng = random.Random(11)
     answers = [concluded(rng, 4, 0.0, noise) for _ in range(400)]
 
     # 3 % of 400 and three standard deviations.
     assert sum(better for better, _ in answers) <= 22
-    assert sum(done for _, done in answers) / 400 < 3.6  # of 4 pairs
+    assert sum(done for _, done in answers) / 400 <= most_pairs  # of 4
+
+
+def test_two_pairs_that_leave_room_for_a_gain_are_no_answer() -> None:
+    found = estimate([Block((100.0, 109.0), (95.0, 105.0))])
+
+    assert found is not None
+    assert math.exp(found.bound(0.975)) > 1.15
+    assert not hopeless(found, SMALLEST)
+
+
+def test_an_early_end_costs_little_power() -> None:
+    rng = random.Random(14)
+    lost = 0
+    for _ in range(1000):
+        blocks = started(rng, 6, 0.10, 0.05)
+        found = [(done, estimate(blocks[: math.ceil(done / 2)])) for done in looks(6)]
+        better = [done for done, one in found if one is not None and clearly_better(one, done, 6, SMALLEST)]
+        ended = [done for done, one in found if one is not None and hopeless(one, SMALLEST)]
+        lost += bool(better and ended and ended[0] < better[0])
+
+    assert lost <= 30
 
 
 def test_ten_percent_are_found_at_the_noise_of_a_real_engine() -> None:
