@@ -150,7 +150,7 @@ class OptunaSampler:
             candidate = self._tpe(rng, seen)
             if candidate is not None:
                 return candidate, "TPE"
-            near = drawing.nearby(self._space, rng, seen, _candidate(_best(told)))
+            near = drawing.nearby(self._space, rng, seen, _candidate(best_of(told)))
             if near is not None:
                 return near, "beside the best so far"
         other = drawing.evenly(self._space, rng, seen)
@@ -239,7 +239,7 @@ def _turned_down(trials: Sequence[FrozenTrial]) -> int:
     return count
 
 
-def _best(told: Sequence[FrozenTrial]) -> FrozenTrial:
+def best_of(told: Sequence[FrozenTrial]) -> FrozenTrial:
     """The best told trial by the order that TPE uses."""
 
     def rank(trial: FrozenTrial) -> tuple[int, float]:

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from optuna.samplers._tpe.sampler import _split_trials
 from optuna.trial import TrialState
 
 from tests.unit.search.targets import cpu_target, small_space, whole_space
@@ -17,7 +14,6 @@ from tuner.core.cause import Cause, Failure
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Verdict
 from tuner.search import OptunaSampler, RandomSampler, Sampler, Space, load_space
-from tuner.search.tpe import _best
 
 SLOS = ("ttft p95 <= 500ms", "itl p99 <= 60ms")
 Make = Callable[..., OptunaSampler]
@@ -246,42 +242,3 @@ def test_random_sampler_goes_on_from_a_history() -> None:
     suggestion = resumed.suggest()
     assert suggestion is not None
     assert (suggestion.candidate, suggestion.ticket) == (candidates[4], 4)
-
-
-# --- judge and sampler never disagree ---------------------------------------------------------------------------------
-
-violations = st.floats(-1.0, 5.0, allow_nan=False)
-verdicts = st.one_of(
-    st.floats(0, 1e5).map(feasible),
-    st.tuples(violations, violations).filter(lambda pair: max(pair) > 0).map(lambda pair: infeasible(*pair)),
-    st.floats(100, 110).map(failed),
-    st.tuples(st.floats(0, 1e5), st.floats(1e-3, 5)).map(lambda p: Verdict(p[0], {SLOS[0]: p[1], SLOS[1]: -0.1})),
-    st.floats(1e-3, 1).map(lambda v: Verdict(None, {"no level passed": v})),
-)
-
-
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(told=st.lists(verdicts, min_size=2, max_size=8))
-def test_tpe_prefers_what_the_judge_prefers(tmp_path: Path, told: list[Verdict]) -> None:
-    """However many trials TPE takes for the good ones, each is ranked at least as high as each that it leaves."""
-    url = f"sqlite:///{tmp_path}/order.db"
-    space = small_space()
-    sampler = OptunaSampler(space, url, f"study {next(_numbers)}", 1, slos=SLOS)
-    by_ticket = {sampler.adopt(one): verdict for one, verdict in zip(space.candidates(), told, strict=False)}
-    for ticket, verdict in by_ticket.items():
-        sampler.tell(ticket, verdict)
-    study = sampler._study
-    trials = study.get_trials(deepcopy=False)
-    assert len(trials) == len(told)
-    for below in range(1, len(trials)):
-        good, rest = _split_trials(study, trials, below)
-        assert len(good) == below
-        assert min(by_ticket[t.number].rank for t in good) >= max(by_ticket[t.number].rank for t in rest)
-    best = max(told, key=lambda verdict: verdict.rank)
-    assert by_ticket[_best(trials).number].rank == best.rank
-    if best.feasible:
-        assert by_ticket[study.best_trial.number].rank == best.rank
-    sampler.close()
-
-
-_numbers = itertools.count()
