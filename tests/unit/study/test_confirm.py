@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tuner.core.knob import Candidate
-from tuner.core.request import Driver
+from tuner.core.request import Driver, LevelPlan, LevelRecords, RequestRecord
 from tuner.core.slo import parse_slo
 from tuner.core.workload import Lengths, Objective, ObjectiveKind, Workload
 from tuner.probe import Limits
@@ -20,7 +20,8 @@ from tuner.study.budget import Budget, Ledger
 from tuner.study.confirm import Conclusion, Confirmation, Confirming, confirm
 from tuner.study.loop import Aim, Outcome, TrialLoop
 from tuner.study.session import no_http
-from tuner.targets.simulated import SimulatedTarget
+from tuner.targets.simulated import SimulatedDriver, SimulatedTarget
+from tuner.targets.target import Progress, Running
 
 PAIRS = 2
 FEW = Candidate.of(max_num_seqs=16)
@@ -148,11 +149,42 @@ async def test_the_confirmation_ends_with_its_budget(loop: TrialLoop) -> None:
     assert len(starts(loop)) == 2
 
 
-async def test_blocks_have_arrivals_of_their_own_and_both_sides_meet_them(loop: TrialLoop) -> None:
-    await loop.measure_baseline()
-    patterns = {loop._job(loop.trials[0], block).pattern_seed for block in (None, 0, 1)}
+async def test_blocks_have_requests_of_their_own_and_both_sides_meet_them(tmp_path: Path) -> None:
+    aim = replace(AIM, workload=Workload(Lengths(256, 0.5), Lengths(32)))
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        loop = await loop_with(store, FEW, aim)
+        loop.ledger.budget = Budget(1 + 6, None, None, 4)
+        sent = recorded(loop)
+        await confirmed(loop, FEW.with_(max_num_seqs=19))  # too small a gain to be clear after one block
 
-    assert len(patterns) == 3
+    measured = [max(plans, key=lambda plan: len(plan.requests)) for plans in sent]
+    lengths = [tuple(request.prompt_tokens for request in plan.requests[:50]) for plan in measured]
+    baseline, first, second = {lengths[0]}, {*lengths[1:5]}, {*lengths[5:]}
+    assert len(sent) == 1 + 6
+    assert [len(one) for one in (baseline, first, second)] == [1, 1, 1]
+    assert len(baseline | first | second) == 3
+
+
+def recorded(loop: TrialLoop) -> list[list[LevelPlan]]:
+    """What is sent to each start of the loop's target from now on, level by level, but for soaks."""
+    apply, starts = loop.target.apply, []
+
+    async def watched(candidate: Candidate, deadline_s: float, progress: Progress) -> Running:
+        running = await apply(candidate, deadline_s, progress)
+        assert isinstance(running.driver, SimulatedDriver)
+        level, plans = running.driver.level, []
+        starts.append(plans)
+
+        async def watched_level(plan: LevelPlan, stop: Callable[[Sequence[RequestRecord]], bool]) -> LevelRecords:
+            if len({request.prompt_tokens for request in plan.requests}) > 1:
+                plans.append(plan)
+            return await level(plan, stop)
+
+        running.driver.level = watched_level  # type: ignore[method-assign]
+        return running
+
+    loop.target.apply = watched  # type: ignore[method-assign]
+    return starts
 
 
 async def test_a_search_that_could_measure_nothing_is_not_said_to_have_found_nothing(loop: TrialLoop) -> None:
@@ -197,15 +229,11 @@ async def test_a_soak_takes_no_longer_than_what_the_engine_holds(tmp_path: Path)
     aim = replace(AIM, workload=Workload(Lengths(4096, 0.5), Lengths(1024, 0.5)))
     with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
         loop = await loop_with(store, FEW, aim, max_model_len=32768)
-        running = await loop.target.apply(Candidate.of(max_num_seqs=1024), 1800.0, lambda _: None)
-        assert running.driver is not None
-        before = loop.target.now()
-        finalist = Confirming(loop, Candidate.of(max_num_seqs=1024), check_output=False)
+        loop.ledger.budget = replace(loop.ledger.budget, starts=3)
+        found = await confirmed(loop, Candidate.of(max_num_seqs=1024))
 
-        errors = await finalist._soak(running.driver, Outcome(facts=running.facts))
-
-    assert errors == {}
-    assert loop.target.now() - before < 300
+    assert "soak" not in found.reason
+    assert all(trial.gpu_s - trial.start_s - trial.probe_s < 300 for trial in starts(loop))
 
 
 async def test_a_soak_is_not_begun_where_the_study_must_end(loop: TrialLoop) -> None:
