@@ -42,11 +42,13 @@ class Engine(Protocol):
     """One serving engine. Pure functions of text: an engine module makes no calls.
 
     `levers` has the knobs of which the engine's own report shows whether they do anything: a knob whose values leave
-    its figure as it was has no effect.
+    its figure as it was has no effect. `simulated` says whether planner and simulator know how this engine behaves;
+    for others nothing is expected, and rules of the field come first.
     """
 
     name: str
     levers: Mapping[str, Lever]
+    simulated: bool
 
     def owns(self, image: str, argv: Sequence[str]) -> bool:
         """Whether a container with this image and command + args is one of this engine's servers."""

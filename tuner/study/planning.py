@@ -8,6 +8,7 @@ from typing import Any
 
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate, Value
+from tuner.engines import engine_named
 from tuner.search import Prediction, predict, rank
 from tuner.simulator.memory import MemoryConstants
 from tuner.store import Store
@@ -42,6 +43,8 @@ def make_plan(preview: Preview, store: Store, wanted: Mapping[str, Value], count
     basis = expecting(info, preview.aim, constants)
     if info.on_cpu:
         raise InvalidInput(f"{info.name}: its engine runs on a CPU, and the planner knows GPUs only; measure it")
+    if not engine_named(info.engine).simulated:
+        raise InvalidInput(f"{info.name}: the planner does not know {info.engine}; measure it")
     if basis is None:
         raise InvalidInput(
             f"{info.name}: the planner needs a GPU and a model that it knows, and found "

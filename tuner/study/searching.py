@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuner.core.target import TargetInfo
+from tuner.engines import engine_named
 from tuner.search import Expecting, OptunaSampler, RandomSampler, Sampler, Screen, Space, rank
 from tuner.simulator.memory import MemoryConstants
 from tuner.store import Store, TrialKind
@@ -31,7 +32,7 @@ def searching(
     """Put a study's search together; on a resume it goes on with what the study has on record."""
     key = calibration_key(info)
     constants = store.calibrations.find(key, MemoryConstants)
-    screen = Screen(space, info.model_shape, info.gpu, info.gpu_count, info.fixed, info.version, constants)
+    screen = screening(space, info, constants)
 
     def keep() -> None:
         if screen.constants is not None:
@@ -45,9 +46,16 @@ def calibration_key(info: TargetInfo) -> str:
     return f"{info.image}|{info.gpu.name if info.gpu else ''}|{info.model_shape.name if info.model_shape else ''}"
 
 
+def screening(space: Space, info: TargetInfo, constants: MemoryConstants | None) -> Screen:
+    """The screen: with the planner where it knows the engine, else by what starts have shown."""
+    if not engine_named(info.engine).simulated:
+        return Screen(space, fixed=info.fixed, version=info.version)
+    return Screen(space, info.model_shape, info.gpu, info.gpu_count, info.fixed, info.version, constants)
+
+
 def expecting(info: TargetInfo, aim: Aim, constants: MemoryConstants | None) -> Expecting | None:
-    """What the prior rests on; None where model or GPU are not known."""
-    if info.model_shape is None or info.gpu is None:
+    """What the prior rests on; None where the engine has no simulator, or model or GPU are not known."""
+    if info.model_shape is None or info.gpu is None or not engine_named(info.engine).simulated:
         return None
     return Expecting(
         model=info.model_shape,

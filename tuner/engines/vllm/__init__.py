@@ -18,6 +18,7 @@ class _Vllm:
 
     name = "vllm"
     levers: Mapping[str, Lever] = reported.LEVERS
+    simulated = True
 
     def owns(self, image: str, argv: Sequence[str]) -> bool:
         return identity.owns(image, argv)
