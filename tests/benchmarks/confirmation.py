@@ -32,7 +32,7 @@ from tuner.simulator.truth import TrueCost, Truth
 from tuner.store import Store
 from tuner.study.confirm import Conclusion, Confirming
 
-_VERSION = 1  # of what is kept: raise it when confirmations change
+_VERSION = 2  # of what is kept: raise it when confirmations change
 _TRUTHS = 10
 _MARK = 32  # the finalist's block size
 _CHAT = Workload(Lengths(1024, 0.5), Lengths(256, 0.5))

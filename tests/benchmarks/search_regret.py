@@ -39,7 +39,7 @@ from tuner.simulator.settings import DEFAULT_VERSION, resolve
 from tuner.simulator.truth import Truth
 from tuner.store import Store
 
-_VERSION = 1  # of what is kept: raise it when searches change
+_VERSION = 2  # of what is kept: raise it when searches change
 _FIRST = 3
 _CLOSE = 0.97  # grid points that don't hold this share of the best rate so far are left
 _HOPELESS = 0.4  # nor are those looked at of which the closed form, with the true constants, expects so little

@@ -17,7 +17,7 @@ OnLevel = Callable[[Level], Awaitable[None] | None]
 class Limits:
     """What one measurement may cost.
 
-    A level measures for longer than `level_s` only where fewer requests could not pass its SLOs for certain (59 for a
+    A level lasts for longer than `level_s` only where fewer requests could not pass its SLOs for certain (59 for a
     p95, 299 for a p99), or where the engine is not steady before: then for a sixth of `total_s` at most. `left_s` is
     asked before each level for the seconds that remain until the study's own deadline (None: no deadline); a search
     that runs out of time returns what it knows.

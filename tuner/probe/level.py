@@ -62,7 +62,7 @@ def size_of(
 ) -> Size:
     """Size a level for certain answers within the limits; `e2e_s` is the e2e latency, roughly.
 
-    An open loop measures for at most `limits.level_s` (a `proof` for longer, so that it can pass in spite of some
+    An open loop sends for at most `limits.level_s` (a `proof` for longer, so that it can pass in spite of some
     exceedances), but goes on to a share of `limits.total_s` where the engine is not steady before. No request times out
     that keeps the SLOs, also not the longest one, of `most_tokens` output tokens.
     """
@@ -211,7 +211,8 @@ class LevelTest:
         self._overload = overload_of(seen) if self.load.rate is not None else 0.0
         if last and spans:
             self._overload = max(self._overload, steadiness.overload)
-        share = 1.0 if last else min(1.0, len(seen) / max(self.size.count, steadiness.least))
+        lasting = self.size.warmup + self.size.count - steadiness.warmup  # what the engine took to fill is not measured
+        share = 1.0 if last else min(1.0, len(seen) / max(self.size.least, steadiness.least, lasting, 1))
         complete = self._steady and share == 1.0
         may_pass = self._steady and (last or len(seen) >= self.size.least)
         stage = self._stage(seen, self.spending.look(share, may_pass=may_pass), share)

@@ -104,7 +104,7 @@ class Session:
     def proof_s(self, rate: float, slos: Sequence[Slo]) -> float:
         """Seconds that a proof at `rate` takes, roughly."""
         size = self._size(Load(rate=rate), slos, proof=True)
-        return max((size.warmup + size.count) / rate, LATENCIES * self.e2e_s)
+        return size.count / rate + LATENCIES * self.e2e_s
 
     def _size(self, load: Load, slos: Sequence[Slo], proof: bool) -> Size:
         most = self.requests.most_output_tokens

@@ -4,8 +4,8 @@ A test that is looked at several times errs at some look with more than its nomi
 planned before the level, and each may use up a part of the 5 % only (alpha spending, Lan & DeMets 1983, with the linear
 spending function alpha(t) = alpha * t of Kim & DeMets 1987, t being the share of what will be measured that is seen).
 Parts are added up by Bonferroni's inequality instead of the joint distribution of the looks: that holds for dependent
-observations too, and costs little as looks spend only when t has doubled, so that the last one keeps up to half. PASS
-and FAIL spend separately; looks that can't pass (too early, or the engine is not steady) do not spend on it.
+observations too, and costs little as looks spend only when t has doubled, and keep half for the last one. PASS and
+FAIL spend separately; looks that can't pass (too early, or the engine is not steady) do not spend on it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ALPHA = 0.05
-_FIRST_SHARE = 1 / 16
+_KEPT = 0.5
 _FIRST_LOOK = 20
 _GROWTH = 0.25
-_STEP = 1 / 10
+_STEP = 1 / 20
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Spending:
 
 def _due(share: float, spent: float) -> float:
     due = ALPHA * min(1.0, share)
-    return due - spent if share >= 1 or due >= 2 * spent else 0.0
+    return due - spent if share >= 1 or 2 * spent <= due <= ALPHA * _KEPT else 0.0
 
 
 def looks_of(warmup: int, count: int, most: int) -> tuple[int, ...]:
@@ -52,9 +52,9 @@ def looks_of(warmup: int, count: int, most: int) -> tuple[int, ...]:
 
     At the first look the warm-up has ended too, and about as many again are still in flight.
     """
-    seen = max(_FIRST_LOOK, count * _FIRST_SHARE)
+    seen = float(_FIRST_LOOK)
     looks = []
     while 2 * warmup + round(seen) < most:
         looks.append(2 * warmup + round(seen))
-        seen += min(_GROWTH * seen, max(_FIRST_LOOK, count * _STEP))
+        seen += min(_GROWTH * seen, max(1.0, count * _STEP))
     return tuple(looks)

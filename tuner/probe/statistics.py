@@ -10,9 +10,10 @@ Definitions (those of `vllm bench serve` where names are equal):
 Latency statistics describe requests that did all their work; those that did not are counted by kind of error, and count
 against SLOs (see `answers`). Percentiles interpolate linearly.
 
-Warm-up: the first `warmup` requests of a level (by plan, decided before it) are sent to fill the engine and are left
-out of statistics and SLO tests. Rates count the requests that ended after as many requests as the warm-up has had
-ended, and until the last request was sent: before, the engine is filling; after, it is emptying.
+Warm-up: the first `warmup` requests of a level fill the engine (by plan; in an open loop all that were due before it
+was full, see `steadiness`) and are left out of statistics and SLO tests. Rates count the requests that ended after as many
+requests as the warm-up has had ended, and until the last request was sent: before, the engine is filling; after, it is
+emptying.
 """
 
 from __future__ import annotations
