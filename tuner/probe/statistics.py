@@ -11,9 +11,9 @@ Latency statistics describe requests that did all their work; those that did not
 against SLOs (see `answers`). Percentiles interpolate linearly.
 
 Warm-up: the first `warmup` requests of a level fill the engine (by plan; in an open loop all that were due before it
-was full, see `steadiness`) and are left out of statistics and SLO tests. Rates count the requests that ended after as many
-requests as the warm-up has had ended, and until the last request was sent: before, the engine is filling; after, it is
-emptying.
+was full, see `steadiness`) and are left out of statistics and SLO tests. Rates count the requests that ended after as
+many requests as the warm-up has had ended, and until the last request was sent: before, the engine is filling; after,
+it is emptying.
 """
 
 from __future__ import annotations
