@@ -23,7 +23,8 @@ def _leaves_alone(knob: str, lever: Lever, trials: Sequence[TrialRecord]) -> boo
     figures: dict[tuple[object, ...], dict[object, object]] = {}
     for trial in trials:
         figure = getattr(trial.facts, lever.figure, None)
-        if figure is not None and knob in trial.candidate:
-            alike = tuple(trial.candidate.get(name) for name in sorted(lever.others))
-            figures.setdefault(alike, {})[trial.candidate[knob]] = figure
+        ran = {**((trial.facts and trial.facts.settings) or {}), **trial.candidate}
+        if figure is not None and knob in ran:
+            alike = tuple(ran.get(name) for name in sorted(lever.others))
+            figures.setdefault(alike, {})[ran[knob]] = figure
     return any(len(seen) > 1 and len(set(seen.values())) == 1 for seen in figures.values())

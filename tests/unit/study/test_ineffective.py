@@ -45,6 +45,17 @@ def test_a_memory_share_that_never_changes_the_cache_is_ineffective() -> None:
     assert idle((low, 1000), (other, 1000)) == ()
 
 
+def test_what_the_engine_says_it_runs_with_counts_where_nothing_was_set() -> None:
+    default = EngineFacts("vllm", settings={"gpu_memory_utilization": 0.92}, kv_cache_tokens=1000)
+    started = [
+        TrialRecord(*(n, 1, n, TrialKind.SEARCH, candidate, "", None, Phase.TOLD, NOW), facts=facts)
+        for n, (candidate, facts) in enumerate(
+            [(Candidate(), default), (Candidate.of(gpu_memory_utilization=0.5), replace(default, settings={}))]
+        )
+    ]
+    assert ineffective(VLLM, started) == ("gpu_memory_utilization",)
+
+
 def test_of_two_knobs_for_one_figure_the_one_that_leaves_it_alone_is_ineffective() -> None:
     share = [Candidate.of(gpu_memory_utilization=value, num_gpu_blocks_override=64) for value in (0.5, 0.6)]
     more = share[0].with_(num_gpu_blocks_override=128)
