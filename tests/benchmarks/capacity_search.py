@@ -21,10 +21,8 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
-from tests.benchmarks.ground import Scenario, Yardstick, markdown, remembered, write_section
+from tests.benchmarks.ground import Scenario, Yardstick, publish, remembered
 from tests.benchmarks.search_regret import SCENARIOS
 from tuner.core.cause import TrialFailed
 from tuner.core.hardware import Gpu, Model
@@ -181,12 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             found[scenario.name] += searches(scenario, seed, candidates, requests, options.fresh)
             print(f"{scenario.name}, truth {seed} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
     lines = table_of(found)
-    table = Table(*HEADER, title="Capacities found")
-    for line in lines:
-        table.add_row(*line)
-    Console(width=180).print(table)
-    if options.write:
-        write_section("capacity search", markdown(HEADER, lines))
+    publish("capacity search", "Capacities found", HEADER, lines, write=options.write)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,14 @@ import asyncio
 import statistics
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-
+from tests.benchmarks.ground import publish
 from tests.e2e.support import images
 from tests.e2e.support.cluster import ROOT, Cluster, find_cluster
 from tests.e2e.support.deployment import EXAMPLES, Document, deploy
 from tests.e2e.support.failing import CASES, Case, Named, name
 from tests.e2e.support.standin import quick
+
+HEADER = ("failure", "cause", "named", "median s", "max s")
 
 
 def once(cluster: Cluster, image: str, case: Case) -> Named:
@@ -52,13 +52,12 @@ def main() -> None:
     """Run every failure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=3, help="of each failure")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
     options = parser.parse_args()
     cluster = find_cluster()
     image = images.build(cluster, "localhost/tuner-engine-sim:e2e", ROOT, "--target", "engine-sim")
-    table = Table("failure", "cause", "named", "median s", "max s")
-    for row in rows(CASES, cluster, image, options.runs):
-        table.add_row(*row)
-    Console().print(table)
+    found = rows(CASES, cluster, image, options.runs)
+    publish("cause latency", "Seconds from a failure's evidence to its named cause", HEADER, found, write=options.write)
 
 
 if __name__ == "__main__":

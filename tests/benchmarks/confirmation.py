@@ -18,10 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from tests.benchmarks.ground import Scenario, Yardstick, loop_on, markdown, remembered, write_section
+from tests.benchmarks.ground import Scenario, Yardstick, loop_on, publish, remembered
 from tuner.core.hardware import Gpu, Model
 from tuner.core.knob import Candidate
 from tuner.core.workload import Lengths, Workload
@@ -223,12 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for scenario in (chosen[:1] if options.quick else chosen)
         for ratio in (1.0, 1.1)
     ]
-    table = Table(*HEADER, title=f"At most {options.pairs} pairs, smallest gain 5 %")
-    for line in rows:
-        table.add_row(*line)
-    Console(width=180).print(table)
-    if options.write:
-        write_section("confirmation", markdown(HEADER, rows))
+    publish("confirmation", f"At most {options.pairs} pairs, smallest gain 5 %", HEADER, rows, write=options.write)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from tuner.core.cause import TrialFailed
 from tuner.core.knob import Candidate, Value
@@ -226,6 +228,16 @@ def remembered(name: str, key: str, make: Callable[[], dict[str, Any]], fresh: b
     part.write_text(json.dumps(found), encoding="utf-8")
     part.replace(path)
     return found
+
+
+def publish(section: str, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, write: bool) -> None:
+    """Print a benchmark's table; `write` puts it into its section of the results document too."""
+    table = Table(*header, title=title)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=180).print(table)
+    if write:
+        write_section(section, markdown(header, rows))
 
 
 def write_section(name: str, lines: Sequence[str], path: Path = DOCUMENT) -> None:

@@ -17,10 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from tests.benchmarks.ground import loop_on, markdown, write_section
+from tests.benchmarks.ground import loop_on, publish
 from tests.benchmarks.search_regret import SCENARIOS, Setup, ours
 from tuner.core.knob import Candidate
 from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, RequestRecord
@@ -159,12 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{before:.1f} s",
             )
         )
-    table = Table(*HEADER, title="Own overhead, seconds")
-    for line in rows:
-        table.add_row(*line)
-    Console(width=140).print(table)
-    if options.write:
-        write_section("overhead", markdown(HEADER, rows))
+    publish("overhead", "Own overhead, seconds", HEADER, rows, write=options.write)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from tests.benchmarks.ground import markdown, remembered, write_section
+from tests.benchmarks.ground import publish, remembered
 from tests.e2e.support import engine as engines
 from tests.e2e.support import images
 from tests.e2e.support.cluster import ROOT, find_cluster
@@ -133,12 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report = remembered("real", key, lambda: study(case, sampler), options.fresh)  # noqa: B023
             rows.append(row(case, sampler, report))
             print(" | ".join(rows[-1]), file=sys.stderr)
-    table = Table(*header, title="Studies of the real vLLM on CPU")
-    for line in rows:
-        table.add_row(*line)
-    Console(width=200).print(table)
-    if options.write:
-        write_section("real engine", markdown(header, rows))
+    publish("real engine", "Studies of the real vLLM on CPU", header, rows, write=options.write)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from tests.benchmarks.ground import Scenario, Yardstick, loop_on, markdown, remembered, write_section
+from tests.benchmarks.ground import Scenario, Yardstick, loop_on, publish, remembered
 from tuner.core.cause import TrialFailed
 from tuner.core.knob import Candidate
 from tuner.core.target import TargetInfo
@@ -332,12 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             said = ", ".join(f"{method} {regret:.1%}" for method, regret in one.items())
             print(f"{scenario.name}, truth {seed}: {said} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
     header, rows = table_of(found)
-    table = Table(*header, title=f"Regret after {options.starts} starts")
-    for line in rows:
-        table.add_row(*line)
-    Console(width=180).print(table)
-    if options.write:
-        write_section("search regret", markdown(header, rows))
+    publish("search regret", f"Regret after {options.starts} starts", header, rows, write=options.write)
 
 
 if __name__ == "__main__":
