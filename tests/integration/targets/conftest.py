@@ -50,6 +50,21 @@ class Bench:
         """The pods that are not ending."""
         return [p for p in self.server.all("pods") if "deletionTimestamp" not in p["metadata"]]
 
+    def cut_off(self, after: int) -> None:
+        """Let the connection break at every patch of the Deployment after the first `after`, as for a killed process.
+
+        `server.before_patch.clear()` mends it.
+        """
+        count = 0
+
+        def stop(plural: str, _: str) -> None:
+            nonlocal count
+            count += plural == "deployments"
+            if count > after:
+                raise ConnectionAbortedError
+
+        self.server.before_patch.append(stop)
+
     def deploy(self, body: Object) -> None:
         """Create a Deployment."""
         self.name = body["metadata"]["name"]

@@ -72,15 +72,7 @@ async def test_a_restore_killed_after_any_of_its_writes_can_be_run_again(
     before = bench.picture()
     await start(target, candidate())
     await killed(target)
-    count = 0
-
-    def stop(plural: str, _: str) -> None:
-        nonlocal count
-        count += plural == "deployments"
-        if count > patches:
-            raise ConnectionAbortedError
-
-    bench.server.before_patch.append(stop)
+    bench.cut_off(patches)
     client.retry = type(client.retry)(patience_s=0.2)
     with contextlib.suppress(ApiError):
         await restore_deployment(client, "ns", "llm", patience_s=0.2)

@@ -108,15 +108,7 @@ async def test_a_winner_stays_wherever_its_last_writes_are_killed(
     await start(target, candidate())
     await killed(target)
     kept = ("args", "command", "gpus")
-    count = 0
-
-    def stop(plural: str, _: str) -> None:
-        nonlocal count
-        count += plural == "deployments"
-        if count > writes:
-            raise ConnectionAbortedError
-
-    bench.server.before_patch.append(stop)
+    bench.cut_off(writes)
     client.retry = Retry(patience_s=0.2)
     with contextlib.suppress(ApiError):
         await settle(client, "ns", "llm", kept, patience_s=0.2)

@@ -143,7 +143,7 @@ def test_a_cache_too_small_says_by_how_much_and_what_would_fit(
             "Repo id",
         ),
         ("OSError: [Errno 98] Address already in use", Cause.IMAGE_OR_CONFIG, "Address already in use"),
-        ("OSError: [Errno 28] No space left on device: '/root/.cache/x'", Cause.IMAGE_OR_CONFIG, "No space left"),
+        ("OSError: [Errno 28] No space left on device: '/models/x'", Cause.IMAGE_OR_CONFIG, "No space left"),
         (
             "requests.exceptions.ConnectionError: (MaxRetryError(HTTPSConnectionPool('huggingface.co', port=443)))",
             Cause.IMAGE_OR_CONFIG,
