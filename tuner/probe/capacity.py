@@ -45,10 +45,9 @@ async def measure(driver: Driver, job: Job) -> Measurement:
 
     * capacity: throughput at the rate at which the SLOs cease to hold, as rate x the workload's mean tokens (the rate
       is offered exactly, while what was served would add the noise of arrivals), without what failed and what an
-      overload would leave waiting. It is an estimate, from levels on
-      both sides, for comparing. What was proven, and may be promised, is the deciding level: the PASSed one of the
-      highest rate. None where no level PASSed; `value_high` is set where the SLOs did not hold at the incumbent's
-      rate and the search ended there.
+      overload would leave waiting. It is an estimate, from levels on both sides, for comparing. What was proven, and
+      may be promised, is the deciding level: the PASSed one of the highest rate. None where no level PASSed;
+      `value_high` is set where the SLOs did not hold at the incumbent's rate and the search ended there.
     * throughput: throughput of the closed loop, None unless its level PASSed.
     * headroom: 1 - (worst statistic / bound) at the fixed rate, None unless its level PASSed.
 

@@ -56,7 +56,7 @@ class Requests:
     @property
     def most_output_tokens(self) -> int:
         """Output tokens of the longest request that there may be."""
-        drawn = _lengths(self.workload.output, np.array([_MOST_SIGMA]))[0]
+        drawn = self.workload.output.at(_MOST_SIGMA)
         return max((prompt.output_tokens or drawn for prompt in self.file_prompts), default=drawn)
 
     def draw(self, load: Load, n: int) -> tuple[PlannedRequest, ...]:
@@ -156,7 +156,7 @@ class Requests:
 
 def _lengths(lengths: Lengths, normal: np.ndarray) -> list[int]:
     """Lengths by standard normal numbers, cut at three standard deviations."""
-    return [lengths.at(z) for z in np.clip(normal, -3.0, 3.0).tolist()]
+    return [lengths.at(z) for z in np.clip(normal, -_MOST_SIGMA, _MOST_SIGMA).tolist()]
 
 
 def _positive(seed: int) -> int:

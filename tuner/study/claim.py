@@ -78,6 +78,6 @@ def _dead(holder: str) -> bool:
         os.kill(int(pid), 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
-        return False
+    except PermissionError:  # it runs, as somebody else's
+        pass
     return False
