@@ -79,6 +79,10 @@ class Engine(Protocol):
         """
         ...
 
+    def knobs(self, flag: str) -> tuple[str, ...]:
+        """The knobs that a flag (its long name, with hyphens) sets; none where it is no knob's."""
+        ...
+
     def settings(self) -> Collection[str]:
         """All that the newest known version's command line sets, by the names that knobs have."""
         ...

@@ -14,9 +14,10 @@ from tuner.podspec.shapes import Shape, Unsupported, UnsupportedShape, malformed
 
 Owns = Callable[[str, Sequence[str]], bool]
 
-_GPU = re.compile(
-    r"nvidia\.com/(gpu|mig-).*|amd\.com/gpu.*|gpu\.intel\.com/.*|google\.com/tpu|habana\.ai/gaudi"
-    r"|aws\.amazon\.com/neuron.*|cloud-tpus\.google\.com/.*|huawei\.com/Ascend.*"
+_GPU = re.compile(r"nvidia\.com/(gpu|mig-).*|amd\.com/gpu.*")
+_OTHER_ACCELERATOR = re.compile(
+    r"gpu\.intel\.com/.*|google\.com/tpu|cloud-tpus\.google\.com/.*|habana\.ai/.*|aws\.amazon\.com/neuron.*"
+    r"|huawei\.com/Ascend.*"
 )
 
 
@@ -25,7 +26,7 @@ class EngineContainer:
     """The engine's container, as read. Of its environment only the names are kept.
 
     `field` is the list that new flags go to ("args" or "command"); `argv` is command + args; `uses` are all flags in
-    it, `index` counting in `argv`. `gpu_count` comes from the limits (0: none asked for).
+    it, `index` counting in `argv`. `accelerators` are those that the container asks for, by resource name.
     """
 
     name: str
@@ -33,9 +34,22 @@ class EngineContainer:
     field: str
     argv: tuple[str, ...]
     uses: tuple[FlagUse, ...]
-    gpu_count: int
+    accelerators: Mapping[str, int]
     ports: tuple[int, ...]
     env_names: tuple[str, ...]
+
+    @property
+    def gpu_count(self) -> int:
+        """How many accelerators it asks for (0: none)."""
+        return sum(self.accelerators.values())
+
+    @property
+    def hardware_refusal(self) -> str | None:
+        """Why an engine on this hardware can't be tuned; None: it can."""
+        other = next((name for name in self.accelerators if _OTHER_ACCELERATOR.fullmatch(name)), None)
+        if other is None:
+            return None
+        return f"it runs on {other}: only GPUs can be tuned so far, other accelerators take other settings"
 
     @property
     def readable(self) -> tuple[FlagUse, ...]:
@@ -63,9 +77,9 @@ def pick_container(template: Mapping[str, Any], owns: Owns, syntax: FlagSyntax) 
     containers = _containers(template)
     found = [container for container in containers if _owned(container, owns)]
     if len(found) > 1:
-        found = [container for container in found if gpu_count(container)] or found
+        found = [container for container in found if accelerators(container)] or found
     if not found:
-        found = [container for container in containers if gpu_count(container) and _speaks(container, syntax)]
+        found = [container for container in containers if accelerators(container) and _speaks(container, syntax)]
     if len(found) == 1:
         return found[0]
     raise UnsupportedShape(_several(found) if found else _none(containers, syntax))
@@ -83,7 +97,7 @@ def read_container(container: Mapping[str, Any], syntax: FlagSyntax) -> EngineCo
         field=flag_field(container),
         argv=tuple(argv),
         uses=parse(argv, syntax, launch(argv).start),
-        gpu_count=gpu_count(container),
+        accelerators=accelerators(container),
         ports=tuple(int(port["containerPort"]) for port in container.get("ports") or [] if "containerPort" in port),
         env_names=tuple(str(variable.get("name", "")) for variable in container.get("env") or []),
     )
@@ -95,16 +109,22 @@ def flag_field(container: Mapping[str, Any]) -> str:
 
 
 def gpu_count(container: Mapping[str, Any]) -> int:
-    """Accelerators that the container asks for: by its limits, else by its requests."""
+    """How many accelerators the container asks for."""
+    return sum(accelerators(container).values())
+
+
+def accelerators(container: Mapping[str, Any]) -> dict[str, int]:
+    """The accelerators that the container asks for, by resource name: by its limits, else by its requests."""
     resources = container.get("resources") or {}
     for kind in ("limits", "requests"):
-        count = 0
-        for name, quantity in (resources.get(kind) or {}).items():
-            if _GPU.fullmatch(str(name)) and str(quantity).isdigit():
-                count += int(quantity)
-        if count:
-            return count
-    return 0
+        found = {
+            str(name): int(quantity)
+            for name, quantity in (resources.get(kind) or {}).items()
+            if (_GPU.fullmatch(str(name)) or _OTHER_ACCELERATOR.fullmatch(str(name))) and str(quantity).isdigit()
+        }
+        if any(found.values()):
+            return found
+    return {}
 
 
 def _containers(template: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -145,7 +165,7 @@ def _several(containers: Sequence[Mapping[str, Any]]) -> Unsupported:
 
 def _none(containers: Sequence[Mapping[str, Any]], syntax: FlagSyntax) -> Unsupported:
     """Why no engine was found: the shape of the one container that could have been it, where there is one."""
-    likely = [container for container in containers if gpu_count(container)]
+    likely = [container for container in containers if accelerators(container)]
     if not likely and len(containers) == 1:
         likely = list(containers)
     problems = [unsupported(container, syntax) for container in likely]

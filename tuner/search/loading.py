@@ -119,8 +119,12 @@ class _Builder:
             self.why[name] = declaration.why
         if name in self.edited.fixed:
             self.fix(name)
+        elif name in self.info.pinned and name in self.edited.named:
+            self.problems.append(f"{self.where}.{name}: can't be turned here: {self.info.pinned[name]}")
         elif (reason := self._reason_to_leave_out(declaration)) is not None:
             self.left_out.append(LeftOut(name, reason))
+        elif name in self.info.pinned:
+            self.left_out.append(LeftOut(name, self.info.pinned[name]))
         elif declaration.condition is not None and not self._condition_can_hold(declaration):
             self.left_out.append(LeftOut(name, f"acts only with {declaration.condition.knob}, which is not searched"))
         else:
@@ -149,6 +153,8 @@ class _Builder:
     def fix(self, name: str) -> None:
         """Give `name` the one value that the user chose, in every candidate."""
         value = self.edited.fixed[name]
+        if name in self.info.pinned and value != self.info.baseline.get(name):
+            self.problems.append(f"{self.where}.{name}: {value!r} can't be set here: {self.info.pinned[name]}")
         current = self.info.baseline.get(name, self.info.fixed.get(name, self.defaults.get(name)))
         lossless = self.document.cost_of(name) is CostClass.LOSSLESS
         if not (lossless or self.allow_output_change or value == current):

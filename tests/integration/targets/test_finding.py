@@ -18,6 +18,7 @@ from tuner.core.cause import Cause, TrialFailed
 from tuner.core.errors import InvalidInput, NotRestored, Refused
 from tuner.core.knob import Candidate
 from tuner.engines.vllm import VLLM
+from tuner.search import load_space
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 from tuner.targets.kubernetes.discover import choose, examine
@@ -281,3 +282,47 @@ async def test_a_winner_that_changes_only_the_batched_tokens_is_shown_as_it_is(
     shown = target.preview(Candidate.of(max_num_seqs=64, max_num_batched_tokens=8192)) or ""
     assert {"---max-num-batched-tokens=2048", "+--max-num-batched-tokens=8192"} <= set(shown.splitlines())
     assert "sk-secret" not in shown
+
+
+@pytest.mark.parametrize("resource", ["google.com/tpu", "habana.ai/gaudi", "gpu.intel.com/i915"])
+async def test_an_accelerator_that_is_no_gpu_is_refused_at_the_first_look(
+    server: ApiServer, client: Client, resource: str
+) -> None:
+    body = engine("llm")
+    body["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {resource: "1"}}
+    server.put("deployments", "ns", body)
+    with pytest.raises(Refused, match=f"it runs on {resource}: only GPUs"):
+        await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
+
+
+async def test_a_knob_that_no_start_can_turn_is_refused_before_the_study(server: ApiServer, client: Client) -> None:
+    body = engine(args=("--kv-cache-dtype=$(DTYPE)", "--speculative-config", "$(SPEC)"))
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    container["resources"] = {"limits": {"amd.com/gpu": "2"}}
+    server.put("deployments", "ns", body)
+    info = await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
+    assert set(info.pinned) == {
+        "kv_cache_dtype",
+        "speculative_method",
+        "num_speculative_tokens",
+        "tensor_parallel_size",
+    }
+    with pytest.raises(InvalidInput) as caught:
+        load_space("vllm", info, {"tensor_parallel_size": [1, 2], "kv_cache_dtype": "fp8"}, allow_output_change=True)
+    tensor, dtype = sorted(caught.value.problems, reverse=True)
+    assert re.match(r"search\.knobs\.tensor_parallel_size: .*amd\.com/gpu here: only limits of nvidia\.com/gpu", tensor)
+    assert re.match(r"search\.knobs\.kv_cache_dtype: 'fp8' .*\$\(DTYPE\)\); write its value into args", dtype)
+    space = load_space("vllm", info, allow_output_change=True, real_text=True)
+    assert not space.by_name.keys() & info.pinned.keys()
+    assert any("$(SPEC)" in one.reason for one in space.left_out)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "flags", "pinned"), [(4, ("--tensor-parallel-size=4",), False), (1, (), False), (3, ("-tp=2",), True)]
+)
+async def test_tensor_parallelism_is_turned_where_the_gpu_limit_can_follow(
+    server: ApiServer, client: Client, gpus: int, flags: tuple[str, ...], pinned: bool
+) -> None:
+    server.put("deployments", "ns", engine(gpus=gpus, args=flags))
+    info = await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
+    assert ("tensor_parallel_size" in info.pinned) is pinned

@@ -39,6 +39,9 @@ class _Vllm:
     ) -> list[FlagEdit]:
         return flags.spell(candidate, baseline, fixed, version)
 
+    def knobs(self, flag: str) -> tuple[str, ...]:
+        return flags.knobs(flag)
+
     def settings(self) -> Collection[str]:
         return flags.settings()
 

@@ -90,6 +90,14 @@ def spell(
     return edits
 
 
+def knobs(flag: str) -> tuple[str, ...]:
+    """See Engine.knobs."""
+    if flag in speculation.FLAGS:
+        return speculation.METHOD, speculation.TOKENS
+    option = options().find(flag)
+    return (option.dest,) if option is not None else ()
+
+
 def settings() -> tuple[str, ...]:
     """See Engine.settings."""
     return tuple(option.dest for option in options().options)

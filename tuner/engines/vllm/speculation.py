@@ -32,6 +32,7 @@ _PARTS = {
     "ngram-prompt-lookup-max": "prompt_lookup_max",
     "ngram-prompt-lookup-min": "prompt_lookup_min",
 }
+FLAGS = frozenset({*_PARTS, CONFIG})
 _INT_KEYS = frozenset(_PARTS.values()) - {"method", "model", "quantization"}
 #: Methods that can't work without weights of their own.
 _NEED_MODEL = frozenset({"draft_model", "eagle", "eagle3", "medusa", "mlp_speculator"})

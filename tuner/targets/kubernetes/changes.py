@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from tuner.core.errors import Refused
 from tuner.core.flags import FlagEdit, FlagSyntax
-from tuner.core.knob import Candidate
-from tuner.podspec import edit
-from tuner.podspec.container import gpu_count
+from tuner.core.knob import Candidate, Value
+from tuner.engines.engine import Engine
+from tuner.podspec import EngineContainer, edit
+from tuner.podspec.container import accelerators
 from tuner.targets.kubernetes import fields
 from tuner.targets.kubernetes.fields import Fields, Object
 
@@ -55,6 +56,29 @@ def for_start(
     return values
 
 
+def pinned(container: EngineContainer, engine: Engine, baseline: Candidate) -> dict[str, str]:
+    """The knobs that no start can set, each with the reason: a trial that turns one would be refused."""
+    found = {}
+    for flag, variables in container.referenced.items():
+        names = ", ".join(f"$({name})" for name in variables)
+        reason = f"set from the environment ({names}); write its value into {container.field}"
+        found.update(dict.fromkeys(engine.knobs(flag), reason))
+    if (reason := _unscalable(container.accelerators, baseline.get(_TENSOR_PARALLEL, 1))) is not None:
+        found.setdefault(_TENSOR_PARALLEL, reason)
+    return found
+
+
+def _unscalable(asked: Mapping[str, int], before: Value) -> str | None:
+    """Why the GPU limit can't be scaled to another tensor parallelism than `before`; None: it can."""
+    other = next((name for name in asked if name != fields.GPU), None)
+    if other is not None:
+        return f"it takes the GPU limit along, which is of {other} here: only limits of {fields.GPU} can be scaled"
+    count = asked.get(fields.GPU, 0)
+    if not isinstance(before, int) or count % before:
+        return f"it takes the GPU limit along, and a limit of {count} for {before} can't be scaled"
+    return None
+
+
 def gpus_for(
     original: Object, container: str, baseline: Candidate, candidate: Candidate
 ) -> dict[str, str | None] | None:
@@ -64,7 +88,7 @@ def gpus_for(
     """
     before, after = baseline.get(_TENSOR_PARALLEL, 1), candidate.get(_TENSOR_PARALLEL, 1)
     asked: dict[str, str | None] = fields.read(original, container, [fields.GPUS])[fields.GPUS]
-    if before != after and not any(asked.values()) and gpu_count(fields.container_of(original, container)):
+    if before != after and not any(asked.values()) and accelerators(fields.container_of(original, container)):
         raise Refused(f"{_TENSOR_PARALLEL} {after}: only limits of {fields.GPU} can be scaled to it")
     if not any(asked.values()) or _TENSOR_PARALLEL not in {*baseline, *candidate}:
         return None

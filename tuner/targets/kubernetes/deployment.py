@@ -116,6 +116,7 @@ class KubernetesTarget:
             image=container.image,
             uid=seen.deployment["metadata"]["uid"],
             fixed=self._settings,
+            pinned=changes.pinned(container, self._engine, self._baseline),
             on_cpu=on_cpu,
             notes=tuple(notes),
         )

@@ -90,7 +90,7 @@ async def examine(
     refusals, notes = owners.writers(deployment)
     scaled = await owners.scalers(client, deployment)
     lacking = await missing(client, namespace)
-    refusals = [*_leftover(namespace, name, snapshot, study), *_shape(found), *_state(deployment), *refusals, *scaled]
+    refusals = [*_leftover(namespace, name, snapshot, study), *_unfit(found), *_state(deployment), *refusals, *scaled]
     refusals += [f"the tuner's account may not {right}" for right in lacking if not right.optional]
     notes += [f"the tuner's account may not {right}" for right in lacking if right.optional]
     return Examination(deployment, found, tuple(refusals), tuple(notes), lacking)
@@ -135,8 +135,10 @@ def _leftover(namespace: str, name: str, snapshot: Snapshot | None, study: str |
     ]
 
 
-def _shape(found: Found) -> list[str]:
-    return [found.shape] if found.container is None else []
+def _unfit(found: Found) -> list[str]:
+    if found.container is None:
+        return [found.shape]
+    return [found.container.hardware_refusal] if found.container.hardware_refusal else []
 
 
 def _state(deployment: Object) -> list[str]:
