@@ -110,7 +110,7 @@ class LiveView:
         line = Text()
         line.append(failure_text(event.failure, event.screened) or verdict_text(event.verdict, self._objective))
         if event.verdict is not None and event.verdict.feasible and event.kind == TrialKind.SEARCH:
-            line.append(f"  {units.gain(event.verdict.value, event.baseline)}", style="bold")
+            line.append(f"  {units.gain(event.verdict.value, event.baseline, self._objective)}", style="bold")
         line.append(f"  {units.changed(event.changed)}", style="dim")
         return line
 
@@ -135,7 +135,7 @@ class LiveView:
             minutes = "" if last.gpu_minutes_left is None else f", {last.gpu_minutes_left:.1f} GPU-minutes"
             yield "left", f"{last.starts_left} starts{minutes}"
             yield "baseline", units.objective_value(last.baseline, self._objective)
-            gain = units.gain(last.incumbent, last.baseline)
+            gain = units.gain(last.incumbent, last.baseline, self._objective)
             yield "best so far", f"{units.objective_value(last.incumbent, self._objective)}  {gain}"
 
 

@@ -13,7 +13,7 @@ from tuner.cli.options import OutputFormat
 from tuner.cli.output import console, emit, print_facts, print_table, say
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate, Value
-from tuner.core.workload import Objective
+from tuner.core.workload import Objective, ObjectiveKind
 from tuner.search import Prediction
 from tuner.store import Store
 from tuner.study.place import find_place
@@ -21,6 +21,12 @@ from tuner.study.planning import Plan, make_plan
 from tuner.study.session import Preview, Session
 from tuner.study.spec import StudySpec, load_spec
 from tuner.study.spec.document import parse_scalar
+
+_NOTHING = {
+    ObjectiveKind.CAPACITY: "does not meet the SLOs at any rate",
+    ObjectiveKind.THROUGHPUT: "does not meet the SLOs with so many clients",
+    ObjectiveKind.HEADROOM: "does not meet the SLOs at this rate",
+}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -96,7 +102,7 @@ def _print(preview: Preview, made: Plan, first: int) -> None:
         rows = [
             [
                 units.objective_value(one.value, objective),
-                units.gain(one.value, made.baseline.value),
+                units.gain(one.value, made.baseline.value, objective),
                 f"{one.kv_tokens:,}" if one.kv_tokens is not None else "",
                 str(Candidate.of({k: v for k, v in one.candidate.items() if made.baseline.settings.get(k) != v})),
                 one.reason,
@@ -115,9 +121,10 @@ def _print_one(one: Prediction, objective: Objective, baseline: float | None) ->
         facts["expected"] = Text(f"does not start: {one.refusal}", style="red")
     else:
         at = f" at {one.rate:.3g} req/s" if one.rate is not None else ""
-        gain = f", {units.gain(one.value, baseline)} against what was found" if one.value and baseline else ""
-        value = f"{units.objective_value(one.value, objective)}{at}{gain}"
-        facts["expected"] = value if one.value else "meets no SLO at any rate"
+        gain = units.gain(one.value, baseline, objective)
+        against = f", {gain} against what was found" if gain else ""
+        value = f"{units.objective_value(one.value, objective)}{at}{against}"
+        facts["expected"] = _NOTHING[objective.kind] if one.value is None else value
         facts["margins"] = ", ".join(f"{slo} {-over:+.0%}" for slo, over in one.margins.items()) or "—"
     if one.memory is not None:
         m = one.memory

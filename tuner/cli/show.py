@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import geometric_mean
 from typing import Any
 
 import typer
@@ -42,7 +41,7 @@ def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool
     print_facts(_summary(study, trials))
     print()
     promised = list(dict.fromkeys(name for trial in trials for name in margins(trial)))
-    rows = [_row(trial, baseline(trials), promised, wide) for trial in trials]
+    rows = [_row(trial, baseline(trials), objective, promised, wide) for trial in trials]
     print_table(_columns(objective, promised, wide), rows)
 
 
@@ -81,8 +80,8 @@ def _measured(study: StudyRecord, result: Mapping[str, Any]) -> str:
     if not all(sides):
         return ""
     objective = objective_of(study)
-    before, after = (geometric_mean(side) for side in sides if side)
-    values = f"{units.number(before)} -> {units.objective_value(after, objective)}"
+    before, after = (objective.mean(side) for side in sides if side)
+    values = f"{units.value(before, objective)} -> {units.objective_value(after, objective)}"
     if objective.kind is ObjectiveKind.HEADROOM or objective.count is not Count.OUTPUT_TOKENS:
         return values
     tokens = study.spec["workload"]["output"]["mean"]
@@ -100,13 +99,15 @@ def _columns(objective: Objective, promised: Sequence[str], wide: bool) -> list[
     return [*names, "start", "probe", "levels", "candidate", "why tried", "message"] if wide else [*names, "changed"]
 
 
-def _row(trial: TrialRecord, first: TrialRecord | None, promised: Sequence[str], wide: bool) -> list[str | Text]:
+def _row(
+    trial: TrialRecord, first: TrialRecord | None, objective: Objective, promised: Sequence[str], wide: bool
+) -> list[str | Text]:
     value, room = value_of(trial), margins(trial)
     row: list[str | Text] = [
         str(trial.number),
         trial.kind.value,
-        _outcome(trial) if value is None else Text(units.number(value), style="green"),
-        units.gain(value, value_of(first)) if trial.kind is TrialKind.SEARCH else "",
+        _outcome(trial) if value is None else Text(units.value(value, objective), style="green"),
+        units.gain(value, value_of(first), objective) if trial.kind is TrialKind.SEARCH else "",
         *(f"{room[name]:+.0%}" if name in room else "" for name in promised),
     ]
     if not wide:

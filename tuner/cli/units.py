@@ -38,20 +38,21 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
-def objective_value(value: float | None, objective: Objective) -> str:
+def value(amount: float, objective: Objective) -> str:
+    """An objective's value: a share for a headroom, a number for the others; `unit` goes behind it or above."""
+    return f"{amount:.1%}" if objective.kind is ObjectiveKind.HEADROOM else number(amount)
+
+
+def objective_value(amount: float | None, objective: Objective) -> str:
     """An objective's value with its unit; an em dash where there is none."""
-    if value is None:
-        return "—"
-    if objective.kind is ObjectiveKind.HEADROOM:
-        return f"{value:.3g} x headroom"
-    return f"{number(value)} {unit(objective)}"
+    return "—" if amount is None else f"{value(amount, objective)} {unit(objective)}"
 
 
-def gain(value: float | None, baseline: float | None) -> str:
+def gain(value: float | None, baseline: float | None, objective: Objective) -> str:
     """`value` against `baseline` as a signed percentage; empty where there is nothing to compare."""
-    if not value or not baseline:
+    gained = objective.gain(value, baseline)
+    if gained is None:
         return ""
-    gained = value / baseline - 1
     return f"{gained:+.0%}" if gained >= 1 else f"{gained:+.1%}"
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import geometric_mean
 
 # A statistic that is a smaller share of its bound can't be told from none.
 _LEAST_USE = 1e-3
@@ -49,6 +51,17 @@ class Objective:
     def merit(self, value: float) -> float:
         """`value` on a scale of which ratios mean something. A headroom: how many times its SLO's statistic fits."""
         return 1 / max(1 - value, _LEAST_USE) if self.kind is ObjectiveKind.HEADROOM else value
+
+    def gain(self, value: float | None, before: float | None) -> float | None:
+        """How much better `value` is than `before`: 0.1 is +10 % in merit. None where there is nothing to compare."""
+        if value is None or before is None or not self.merit(before):
+            return None
+        return self.merit(value) / self.merit(before) - 1
+
+    def mean(self, values: Sequence[float]) -> float:
+        """The value whose merit is the geometric mean of theirs: a gain lies between two of such."""
+        merit = geometric_mean(map(self.merit, values))
+        return 1 - 1 / merit if self.kind is ObjectiveKind.HEADROOM else merit
 
 
 @dataclass(frozen=True)

@@ -157,9 +157,14 @@ def rank(space: Space, expecting: Expecting | None, baseline: Mapping[str, Value
     heard = [knob.name for knob in space.knobs if knob.name not in silent]
     finalists = _apart(space, ordered, heard, _FINALISTS)
     predictions = sorted((predict(c, expecting) for c in finalists), key=lambda p: p.rank, reverse=True)
-    floor = predict(start, expecting).value or 0.0
-    worthwhile = [p for p in predictions if p.refusal is None and (p.value or 0.0) >= (1 - _TIE) * floor]
+    before = predict(start, expecting).value
+    worthwhile = [p for p in predictions if p.refusal is None and _worthwhile(p.value, before, expecting.objective)]
     return [_because(p, f"the simulator's choice no. {i + 1}") for i, p in enumerate(worthwhile[:count])]
+
+
+def _worthwhile(value: float | None, before: float | None, objective: Objective) -> bool:
+    gain = objective.gain(value, before)
+    return before is None or (gain is not None and gain >= -_TIE)
 
 
 class _Rough:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Verdict
@@ -22,18 +22,21 @@ def patience(knobs: int) -> int:
 
 
 def unlikely_to_pay(
-    seen: Sequence[tuple[Candidate, Verdict]], smallest_gain: float, knobs: int | None = None
+    seen: Sequence[tuple[Candidate, Verdict]],
+    smallest_gain: float,
+    knobs: int | None = None,
+    merit: Callable[[float], float] = float,
 ) -> str | None:
     """Why the search should end although its budget would last, or None: go on.
 
     `seen` are the measured and failed trials in order, the baseline first; `smallest_gain` is relative (0.05); `knobs`
-    is how many are searched (None: as many as took more than one value so far). The search ends when its last
-    `patience` starts, taken together, improved the best value by less than `smallest_gain`. While nothing is feasible
-    it ends only after twice as many starts in which the least violation shrank by less than a tenth: any
-    configuration that meets the SLOs is worth more than the starts.
+    is how many are searched (None: as many as took more than one value so far); `merit` makes a value one whose ratios
+    mean something, see Objective.merit. The search ends when its last `patience` starts, taken together, improved the
+    best by less than `smallest_gain`. While nothing is feasible it ends only after twice as many starts in which the
+    least violation shrank by less than a tenth: any configuration that meets the SLOs is worth more than the starts.
     """
     wait = patience(_turned(seen) if knobs is None else knobs)
-    values = [_best_value(seen[: index + 1]) for index in range(len(seen))]
+    values = [_best(seen[: index + 1], merit) for index in range(len(seen))]
     if not values:
         return None
     best = values[-1]
@@ -42,7 +45,7 @@ def unlikely_to_pay(
     if len(values) <= wait:
         return None
     before = values[-1 - wait]
-    if before is None or best - before >= smallest_gain * abs(before):
+    if before is None or best >= (1 + smallest_gain) * before:
         return None
     return f"the last {wait} starts improved the best by less than {smallest_gain:.0%}: more are unlikely to pay"
 
@@ -56,8 +59,8 @@ def _nothing_feasible(seen: Sequence[tuple[Candidate, Verdict]], wait: int) -> s
     return f"nothing meets the SLOs, and the last {wait} starts came no nearer: more are unlikely to pay"
 
 
-def _best_value(seen: Sequence[tuple[Candidate, Verdict]]) -> float | None:
-    return max((v.value for _, v in seen if v.feasible and v.value is not None), default=None)
+def _best(seen: Sequence[tuple[Candidate, Verdict]], merit: Callable[[float], float]) -> float | None:
+    return max((merit(v.value) for _, v in seen if v.feasible and v.value is not None), default=None)
 
 
 def _turned(seen: Sequence[tuple[Candidate, Verdict]]) -> int:

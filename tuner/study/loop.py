@@ -292,7 +292,7 @@ class TrialLoop:
         if self._screened >= _SCREENED_IN_A_ROW:
             return f"the planner turned down {self._screened} suggestions in a row: the rest of the space does not fit"
         seen = [(t.candidate, t.verdict) for t in self.trials if t.verdict is not None]
-        return unlikely_to_pay(seen, self.aim.smallest_gain, len(self.space.knobs))
+        return unlikely_to_pay(seen, self.aim.smallest_gain, len(self.space.knobs), self.aim.objective.merit)
 
     # --- what the trials say so far ---------------------------------------------------------------------------------
 

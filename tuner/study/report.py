@@ -89,7 +89,7 @@ def trial_row(trial: TrialRecord, before: float | None, objective: Objective) ->
         "reason": trial.reason,
         "outcome": outcome(trial),
         "value": value,
-        "against_baseline": objective.merit(value) / objective.merit(before) - 1 if value and before else None,
+        "against_baseline": objective.gain(value, before),
         "margins": margins(trial),
         "cause": trial.failure.cause.value if trial.failure else None,
         "message": trial.failure.message if trial.failure else None,

@@ -8,6 +8,9 @@ from tuner.cli import units
 from tuner.core.measurement import Answer, Level, SloTest
 from tuner.core.workload import Count, Load, Objective, ObjectiveKind
 
+CAPACITY = Objective(ObjectiveKind.CAPACITY, Count.OUTPUT_TOKENS)
+HEADROOM = Objective(ObjectiveKind.HEADROOM, rate=5.0)
+
 
 @pytest.mark.parametrize(
     ("value", "shown"),
@@ -39,18 +42,23 @@ def test_a_guess_of_a_time_span_has_no_seconds() -> None:
 
 
 def test_a_gain_needs_both_values() -> None:
-    assert units.gain(110.0, 100.0) == "+10.0%"
-    assert units.gain(250.0, 100.0) == "+150%"
-    assert units.gain(95.0, 100.0) == "-5.0%"
-    assert units.gain(None, 100.0) == units.gain(110.0, None) == ""
+    assert units.gain(110.0, 100.0, CAPACITY) == "+10.0%"
+    assert units.gain(250.0, 100.0, CAPACITY) == "+150%"
+    assert units.gain(95.0, 100.0, CAPACITY) == "-5.0%"
+    assert units.gain(None, 100.0, CAPACITY) == units.gain(110.0, None, CAPACITY) == ""
+
+
+def test_a_gain_in_headroom_is_that_of_the_answer() -> None:
+    assert units.gain(0.44, 0.04, HEADROOM) == "+71.4%"  # not tenfold
+    assert units.gain(0.2, 0.0, HEADROOM) == "+25.0%"
 
 
 def test_an_objective_names_its_unit() -> None:
-    capacity = Objective(ObjectiveKind.CAPACITY, Count.OUTPUT_TOKENS, None, None)
-    assert units.objective_value(1036.7, capacity) == "1,037 output-tokens/s"
+    assert units.objective_value(1036.7, CAPACITY) == "1,037 output-tokens/s"
     requests = Objective(ObjectiveKind.CAPACITY, Count.REQUESTS, None, None)
     assert units.objective_value(9.5, requests) == "9.500 req/s"
-    assert units.objective_value(None, capacity) == "—"
+    assert units.objective_value(0.4444, HEADROOM) == "44.4% headroom"
+    assert units.objective_value(None, CAPACITY) == "—"
 
 
 def test_what_a_trial_changed_is_spelt_as_in_a_study() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tuner.core.cause import Cause, Failure
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Verdict
+from tuner.core.workload import Objective, ObjectiveKind
 from tuner.search import unlikely_to_pay
 
 FAILED = Verdict(None, {"failure": 100.0}, Failure(Cause.CRASH_AT_START, "x"))
@@ -68,3 +69,11 @@ def test_coming_nearer_to_the_slos_is_progress() -> None:
 
 def test_no_trials_no_reason() -> None:
     assert unlikely_to_pay([], 0.05) is None
+
+
+def test_progress_in_headroom_is_that_of_the_answer() -> None:
+    headroom = Objective(ObjectiveKind.HEADROOM, rate=5.0).merit
+    small, large = history([0.01] * 2 + [0.03] * 8), history([0.9] * 2 + [0.92] * 8)
+    assert unlikely_to_pay(small, 0.05, 3, headroom) is not None  # three times as much, and 2 % less latency
+    assert unlikely_to_pay(large, 0.05, 3, headroom) is None  # 2 % more, and a fifth less latency
+    assert unlikely_to_pay(small, 0.05, 3) is None
