@@ -61,10 +61,11 @@ def pinned(container: EngineContainer, engine: Engine, baseline: Candidate) -> d
     found = {}
     for flag, variables in container.referenced.items():
         names = ", ".join(f"$({name})" for name in variables)
-        reason = f"set from the environment ({names}); write its value into {container.field}"
-        found.update(dict.fromkeys(engine.knobs(flag), reason))
-    if (reason := _unscalable(container.accelerators, baseline.get(_TENSOR_PARALLEL, 1))) is not None:
-        found.setdefault(_TENSOR_PARALLEL, reason)
+        text = f"set from the environment ({names}); write its value into {container.field}"
+        found.update(dict.fromkeys(engine.knobs(flag), text))
+    why = _unscalable(container.accelerators, baseline.get(_TENSOR_PARALLEL, 1))
+    if why is not None:
+        found.setdefault(_TENSOR_PARALLEL, why)
     return found
 
 
