@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.text import Text
@@ -16,9 +16,14 @@ from tuner.cli import options
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import console, emit
 from tuner.core.errors import InvalidInput
+from tuner.core.hardware import Gpu, Model
+from tuner.simulator.catalogue import find_gpu
 from tuner.study.checkup import check_namespace
 from tuner.study.doctor import Finding, Severity, examine_file
+from tuner.study.place import model_named
 from tuner.targets.kubernetes.client import Client
+
+Known = TypeVar("Known", Gpu, Model)
 
 _STYLES = {Severity.OK: "green", Severity.NOTE: "cyan", Severity.WARNING: "yellow", Severity.BLOCKER: "bold red"}
 
@@ -42,6 +47,12 @@ def doctor(
     assume_version: Annotated[
         str | None, typer.Option(metavar="VERSION", help="The engine's version, where the image does not tell.")
     ] = None,
+    gpu: Annotated[
+        str | None, typer.Option(metavar="GPU", help="The GPU to judge memory by. [default: by labels]")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="The model to judge memory by. [default: by its name]")
+    ] = None,
     output: options.Output = OutputFormat.TABLE,
 ) -> None:
     """Look, change nothing: which engine, what can be tuned and why not, RBAC, flags that are wrong and what to write.
@@ -50,23 +61,38 @@ def doctor(
     """
     if assume_version is not None and not re.fullmatch(r"v?\d+(\.\d+)+\S*", assume_version):
         raise InvalidInput(f"--assume-version: {assume_version!r} is not a version; write one like 0.12.0")
+    on, served = _named("gpu", gpu, find_gpu), _named("model", model, model_named)
     if file is not None:
         if namespace or deployment:
             raise InvalidInput("--file: a file and a cluster are two questions; give one of them")
-        findings = examine_file(_read(file), assume_version=assume_version)
+        findings = examine_file(_read(file), assume_version=assume_version, gpu=on, model=served)
     else:
-        findings = asyncio.run(_cluster(deployment, namespace, context, kubeconfig, assume_version))
+        findings = asyncio.run(_cluster(deployment, namespace, context, kubeconfig, assume_version, on, served))
     emit(output, [asdict(finding) for finding in findings], lambda: _print(findings))
     if any(finding.severity is Severity.BLOCKER for finding in findings):
         raise typer.Exit(1)
 
 
+def _named(option: str, name: str | None, find: Callable[[str], Known]) -> Known | None:
+    """What an option names in the catalogue. Raises InvalidInput with the option."""
+    try:
+        return None if name is None else find(name)
+    except InvalidInput as error:
+        raise InvalidInput(*(f"--{option}: {one.removeprefix(f'{option}: ')}" for one in error.problems)) from None
+
+
 async def _cluster(
-    deployment: str | None, namespace: str | None, context: str | None, kubeconfig: Path | None, version: str | None
+    deployment: str | None,
+    namespace: str | None,
+    context: str | None,
+    kubeconfig: Path | None,
+    version: str | None,
+    gpu: Gpu | None,
+    model: Model | None,
 ) -> list[Finding]:
     client = await Client.connect(kubeconfig, context)
     try:
-        return await check_namespace(client, namespace or client.namespace, deployment, version)
+        return await check_namespace(client, namespace or client.namespace, deployment, version, gpu, model)
     finally:
         await client.close()
 

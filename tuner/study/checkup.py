@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tuner.core.errors import InvalidInput
+from tuner.core.hardware import Gpu, Model
 from tuner.engines import ENGINES
 from tuner.study.doctor import Finding, Severity, findings_for
 from tuner.targets.kubernetes import hardware
@@ -11,8 +12,18 @@ from tuner.targets.kubernetes.discover import Examination, discover, examine
 from tuner.targets.kubernetes.resources import SERVICES
 
 
-async def check_namespace(client: Client, namespace: str, name: str | None, version: str | None) -> list[Finding]:
-    """Findings on one Deployment, or on all that run an engine. Raises InvalidInput where there is none."""
+async def check_namespace(
+    client: Client,
+    namespace: str,
+    name: str | None,
+    version: str | None,
+    gpu: Gpu | None = None,
+    model: Model | None = None,
+) -> list[Finding]:
+    """Findings on one Deployment, or on all that run an engine. Raises InvalidInput where there is none.
+
+    `version`, `gpu` and `model` are the user's word, which goes before what manifests and labels say.
+    """
     engines = list(ENGINES.values())
     names = [name] if name else [found.name for found in await discover(client, namespace, engines)]
     if not names:
@@ -22,8 +33,8 @@ async def check_namespace(client: Client, namespace: str, name: str | None, vers
     found: list[Finding] = []
     for one in names:
         seen = await examine(client, namespace, one, engines)
-        gpu, _ = await hardware.gpu_of(client, seen.deployment, "")
-        about = findings_for(seen.deployment, services=services, assume_version=version, gpu=gpu)
+        on = gpu or (await hardware.gpu_of(client, seen.deployment, ""))[0]
+        about = findings_for(seen.deployment, services=services, assume_version=version, gpu=on, model=model)
         found += [*about, *_tunable(namespace, one, seen)]
     return found
 

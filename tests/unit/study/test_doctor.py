@@ -14,6 +14,7 @@ import yaml
 from tuner.core.hardware import Gpu
 from tuner.podspec.documents import load
 from tuner.podspec.kinds import pod_templates
+from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.study.doctor import Finding, Severity, examine_file, findings_for
 
 DATA = os.environ.get("TUNER_REFERENCE_DATA")
@@ -327,6 +328,42 @@ def test_a_deadline_is_proposed_that_ends_some_day() -> None:
 def test_a_file_without_an_engine_says_so() -> None:
     assert [finding.subject for finding in examine_file("apiVersion: v1\nkind: Service\n")] == ["engine"]
     assert [finding.subject for finding in examine_file("")] == ["engine"]
+
+
+@pytest.mark.parametrize(
+    ("known", "text", "instead"),
+    [
+        ({}, "not judged: the GPU and the model's shape are not known", "--gpu GPU --model MODEL"),
+        ({"gpu": GPUS["H100"]}, "not judged: the model's shape is not known", "--model MODEL"),
+        ({"model": MODELS["Llama-3.1-8B"]}, "not judged: the GPU is not known", "--gpu GPU"),
+    ],
+)
+def test_memory_that_was_not_judged_is_said_with_what_is_to_be_known(
+    known: dict[str, Any], text: str, instead: str
+) -> None:
+    found = one(findings_for(deployment(), **known), "GPU memory")
+    assert (found.severity, found.text) == (Severity.NOTE, text)
+    assert instead in (found.instead or "")
+
+
+@pytest.mark.parametrize(
+    ("args", "severity", "text"),
+    [
+        (["serve", "x/Llama-3.1-8B-Instruct", "--max-model-len=8192"], Severity.OK, "expected to suffice on 1 x L4: "),
+        (["--model=meta-llama/Llama-3.1-8B"], Severity.WARNING, "expected not to start on 1 x L4: "),
+        (["--model=llama-3.1-8b", "--block-size=17"], Severity.WARNING, "No common block size"),
+        (["--model=llama-3.1-8b", "--kv-cache-dtype=nvfp4"], Severity.NOTE, "does not know this --kv-cache-dtype"),
+        (["--model=llama-3.1-8b", "--max-model-len=$(LENGTH)"], Severity.NOTE, "--max-model-len set from the environ"),
+    ],
+)
+def test_memory_is_judged_where_gpu_and_model_are_known(args: list[str], severity: Severity, text: str) -> None:
+    found = one(findings_for(deployment(args=args), gpu=GPUS["L4"]), "GPU memory")
+    assert (found.severity, text in found.text) == (severity, True), found
+
+
+def test_memory_is_not_spoken_of_on_a_cpu() -> None:
+    made = deployment(image="vllm/vllm-openai-cpu:v0.32.0", resources={})
+    assert about(findings_for(made), "GPU memory") == []
 
 
 def test_flags_are_checked_where_a_controller_owns_the_pods_too() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from tuner.core.hardware import Gpu
+from tuner.core.hardware import Gpu, Model
 from tuner.engines import ENGINES, Engine
 from tuner.podspec import EngineContainer, Shape, UnsupportedShape, find_engine
 from tuner.podspec.container import gpu_count
@@ -16,7 +16,16 @@ from tuner.podspec.kinds import expand, object_problem, pod_templates
 from tuner.podspec.launch import command_line, launch
 from tuner.podspec.shapes import Unsupported
 from tuner.study.doctor.finding import Finding, Severity
-from tuner.study.doctor.flags import Patient, advice_findings, flag_findings, knob_findings, patient, suggestions
+from tuner.study.doctor.flags import (
+    Patient,
+    advice_findings,
+    flag_findings,
+    knob_findings,
+    patient,
+    suggestions,
+    target_info,
+)
+from tuner.study.doctor.memory import memory_findings
 from tuner.study.doctor.rollout import rollout_findings
 
 _SHM = """\
@@ -38,7 +47,9 @@ _OTHER_ENGINES = {
 }
 
 
-def examine_file(text: str, *, assume_version: str | None = None) -> list[Finding]:
+def examine_file(
+    text: str, *, assume_version: str | None = None, gpu: Gpu | None = None, model: Model | None = None
+) -> list[Finding]:
     """Findings on a manifest file of any number of documents, in its order. Never raises for what the file holds."""
     documents = load(text)
     found: list[Finding] = []
@@ -52,7 +63,7 @@ def examine_file(text: str, *, assume_version: str | None = None) -> list[Findin
             found.append(_unreadable(document))
         if document.content is not None:
             for item in expand(document.content):
-                findings = _object(item, services, assume_version)
+                findings = _object(item, services, assume_version, gpu, model)
                 found += [replace(one, line=one.line or _line(text, document, one.subject)) for one in findings]
     if not found:
         found.append(Finding(Severity.NOTE, "file", "engine", "no engine found in it"))
@@ -83,10 +94,12 @@ def findings_for(
     services: Iterable[str] = (),
     assume_version: str | None = None,
     gpu: Gpu | None = None,
+    model: Model | None = None,
 ) -> list[Finding]:
-    """Findings on one Deployment: its engine, flags and knobs, and what its updates will run into.
+    """Findings on one Deployment: its engine, flags, memory and knobs, and what its updates will run into.
 
-    `services` are the names of the Services in its namespace, `gpu` is what it runs on, where known.
+    `services` are the names of the Services in its namespace, `gpu` is what it runs on and `model` what it serves,
+    where known (None: the model's name decides).
     """
     where = _name(deployment)
     problem = object_problem(deployment)
@@ -97,22 +110,26 @@ def findings_for(
     if isinstance(outcome, Unsupported):
         return [_not_found(where, template, outcome)]
     container = _container(template, outcome)
-    who = patient(where, engine, outcome, container, assume_version, gpu)
+    who = patient(where, engine, outcome, container, assume_version, gpu, model)
     if (other := _other_accelerator(container)) is not None:
         text = f"it runs on {other}: only GPUs can be tuned so far, other accelerators take other settings"
         refused = Finding(Severity.BLOCKER, where, "accelerator", text)
         return _redacted(who, [refused, *advice_findings(who, engine.check(outcome.uses, who.version))])
     about = rollout_findings(where, deployment["spec"], container, outcome, who.port(), tuple(services), engine.name)
-    return _redacted(who, [*flag_findings(who), *about, *_pod(who, template), *knob_findings(who), *suggestions(who)])
+    info = target_info(who)
+    able = [*memory_findings(who, info), *knob_findings(who, info)]
+    return _redacted(who, [*flag_findings(who), *about, *_pod(who, template), *able, *suggestions(who)])
 
 
-def _object(item: Any, services: Sequence[str], assume_version: str | None) -> list[Finding]:
+def _object(
+    item: Any, services: Sequence[str], assume_version: str | None, gpu: Gpu | None, model: Model | None
+) -> list[Finding]:
     problem = object_problem(item)
     if problem is not None:
         return [_refused(_name(item), problem), *_advice_only(item, assume_version)]
     if item["kind"] != "Deployment":
         return []
-    found = findings_for(item, services=services, assume_version=assume_version)
+    found = findings_for(item, services=services, assume_version=assume_version, gpu=gpu, model=model)
     return [*found, *_replicas(item)] if any(finding.subject.startswith("container ") for finding in found) else found
 
 
@@ -139,7 +156,7 @@ def _advice_only(item: Any, assume_version: str | None) -> Iterator[Finding]:
         engine, outcome = _find(template.content)
         if isinstance(outcome, EngineContainer):
             where = f"{_name(item)}, {template.path}" if template.path else _name(item)
-            who = patient(where, engine, outcome, _container(template.content, outcome), assume_version, None)
+            who = patient(where, engine, outcome, _container(template.content, outcome), assume_version)
             yield from _redacted(who, advice_findings(who, engine.check(outcome.uses, who.version)))
 
 

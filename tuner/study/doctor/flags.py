@@ -8,7 +8,7 @@ from typing import Any
 
 from tuner.core.errors import InvalidInput
 from tuner.core.flags import FlagUse
-from tuner.core.hardware import Gpu
+from tuner.core.hardware import Gpu, Model
 from tuner.core.knob import Candidate, Value, as_text
 from tuner.core.target import TargetInfo
 from tuner.engines import Engine
@@ -20,6 +20,7 @@ from tuner.search.loading import load_space
 from tuner.search.space import Space, describe
 from tuner.study.doctor.finding import Finding, Severity
 from tuner.study.doctor.translate import translate
+from tuner.targets.kubernetes.model import model_of, positional_model
 
 _PARALLEL = frozenset({"tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"})
 
@@ -35,6 +36,7 @@ class Patient:
     version: str | None
     assumed: bool
     gpu: Gpu | None = None
+    model: Model | None = None  # by the user's word
 
     @property
     def on_cpu(self) -> bool:
@@ -57,11 +59,12 @@ def patient(
     found: EngineContainer,
     container: Mapping[str, Any],
     assume_version: str | None,
-    gpu: Gpu | None,
+    gpu: Gpu | None = None,
+    model: Model | None = None,
 ) -> Patient:
     """A container to examine; `assume_version` goes before the image's tag."""
     version = assume_version or tag_version(found.image)
-    return Patient(where, engine, found, container, version, assume_version is not None, gpu)
+    return Patient(where, engine, found, container, version, assume_version is not None, gpu, model)
 
 
 def flag_findings(patient: Patient) -> list[Finding]:
@@ -151,25 +154,31 @@ def _gpus(patient: Patient, baseline: Candidate, fixed: Mapping[str, Value]) -> 
         yield Finding(Severity.WARNING, patient.where, "GPUs", text, f"--tensor-parallel-size={given}")
 
 
-def knob_findings(patient: Patient) -> list[Finding]:
-    """Each tunable knob: its value today, and the range it is searched in or why it is not."""
+def target_info(patient: Patient) -> TargetInfo:
+    """The engine as a target, as far as its manifest and the user tell; settings that can't be read are left out."""
     baseline, fixed, _ = _read(patient)
-    info = TargetInfo(
+    model = str(fixed.get("model") or positional_model(patient.found.argv) or "")
+    parallel = 0 if patient.on_cpu else int(baseline.get("tensor_parallel_size", 1))
+    return TargetInfo(
         name=patient.where,
         engine=patient.engine.name,
         version=patient.version,
-        model=str(fixed.get("model", "")),
-        model_shape=None,
+        model=model,
+        model_shape=patient.model or model_of(model),
         gpu=patient.gpu,
-        gpu_count=patient.found.gpu_count,
+        gpu_count=patient.found.gpu_count or parallel,
         baseline=baseline,
         image=patient.found.image,
         fixed=fixed,
         on_cpu=patient.on_cpu,
     )
+
+
+def knob_findings(patient: Patient, info: TargetInfo) -> list[Finding]:
+    """Each tunable knob: its value today, and the range it is searched in or why it is not."""
     space = load_space(patient.engine.name, info)
     referenced = {flag.replace("-", "_"): names for flag, names in patient.found.referenced.items()}
-    return [_knob(patient, name, reason, baseline, space, referenced) for name, reason in _tunables(space)]
+    return [_knob(patient, name, reason, info.baseline, space, referenced) for name, reason in _tunables(space)]
 
 
 def _tunables(space: Space) -> list[tuple[str, str | None]]:
