@@ -1,7 +1,8 @@
-"""From a study's target to something that can be tuned: the one place that knows which kinds of targets there are."""
+"""From the target that a study names to one that can be tuned; which kinds of targets there are is known only here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,9 @@ from tuner.targets.kubernetes.deployment import KubernetesTarget
 from tuner.targets.kubernetes.discover import choose
 from tuner.targets.simulated import SimulatedTarget
 from tuner.targets.target import Running, Target
+
+# How a target says that it could not tell its GPU; once the GPU is known otherwise, nobody need be asked any more.
+_ASKS_FOR_GPU = re.compile(r"^gpu: |--gpu\b")
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,36 @@ def simulated(spec: SimulatedSpec) -> SimulatedTarget:
 
     Raises InvalidInput where it does not start.
     """
-    model, baseline = model_named(spec.model), spec.candidate
-    if spec.count > 1 and "tensor_parallel_size" not in baseline:
-        if model.heads % spec.count:
-            sizes = ", ".join(str(size) for size in range(1, min(64, model.heads) + 1) if model.heads % size == 0)
-            raise InvalidInput(
-                f"target.simulated.count: {spec.count} GPUs can't share the {model.heads} attention heads of "
-                f"{model.name} evenly (tensor parallelism); allowed: {sizes}, or a baseline with its own "
-                "tensor_parallel_size"
-            )
-        baseline = Candidate.of(baseline, tensor_parallel_size=spec.count)
-    return SimulatedTarget(model, find_gpu(spec.gpu), spec.count, baseline=baseline, seed=spec.seed, fit_context=True)
+    model, own = model_named(spec.model), "tensor_parallel_size" in spec.baseline
+    sizes = [size for size in range(1, min(64, model.heads) + 1) if model.heads % size == 0]
+    if spec.count not in sizes and not own:
+        raise InvalidInput(
+            f"target.simulated.count: {spec.count} GPUs can't share the {model.heads} attention heads of "
+            f"{model.name} evenly (tensor parallelism); allowed: {', '.join(map(str, sizes))}, or a baseline with its "
+            "own tensor_parallel_size"
+        )
+    try:
+        return _engine(spec, model, spec.count)
+    except InvalidInput as error:
+        more = [] if own else [size for size in sizes if size > spec.count]
+        enough = next((size for size in more if _starts(spec, model, size)), None)
+        if enough is None:
+            raise
+        raise InvalidInput(f"{error}; on {enough} GPUs it does: {enough}x{spec.gpu}/{spec.model}") from None
+
+
+def _engine(spec: SimulatedSpec, model: Model, count: int) -> SimulatedTarget:
+    shared = count > 1 and "tensor_parallel_size" not in spec.baseline
+    baseline = Candidate.of(spec.candidate, tensor_parallel_size=count) if shared else spec.candidate
+    return SimulatedTarget(model, find_gpu(spec.gpu), count, baseline=baseline, seed=spec.seed, fit_context=True)
+
+
+def _starts(spec: SimulatedSpec, model: Model, count: int) -> bool:
+    try:
+        _engine(spec, model, count)
+    except InvalidInput:
+        return False
+    return True
 
 
 def model_named(name: str) -> Model:
@@ -77,11 +100,13 @@ def informed(spec: StudySpec, info: TargetInfo) -> TargetInfo:
         raise InvalidInput(
             f"{field}: {value!r}, but {info.name} runs on a CPU, as its engine or its image says; leave {field} out"
         )
+    gpu = find_gpu(spec.gpu) if spec.gpu else info.gpu
     return replace(
         info,
         model_shape=model_named(spec.model) if spec.model else info.model_shape,
-        gpu=find_gpu(spec.gpu) if spec.gpu else info.gpu,
+        gpu=gpu,
         gpu_count=spec.gpu_count or info.gpu_count,
+        notes=tuple(note for note in info.notes if gpu is None or not _ASKS_FOR_GPU.search(note)),
     )
 
 

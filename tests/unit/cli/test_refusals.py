@@ -29,6 +29,7 @@ SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
         ),
         (("start", "--simulated", "[bold]h100/x"), "'x' is not in the catalogue; allowed: Llama-3.1-8B"),
         (("start", "--simulated", "3xl4/llama-3.1-70b"), "count: 3 GPUs can't share the 64 attention heads"),
+        (("start", "--simulated", "h100/llama-3.1-70b"), "on 2 GPUs it does: 2xh100/llama-3.1-70b"),
         (("start", "--simulated", "2xl4/llama-3.1-70b"), "tensor_parallel_size=2 does not start on 2 x L4"),
         ((*SIMULATED, "--starts", "99999999999999999999"), "is too large; allowed: a whole number from 1 to 10000"),
         (
@@ -74,6 +75,8 @@ SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
         (("doctor", "-f", "/"), "/: can't be read: Is a directory"),
         (("doctor", "-f", "nothere.yaml"), "nothere.yaml: can't be read: No such file"),
         (("doctor", "--assume-version", "banana", "-f", "x.yaml"), "'banana' is not a version; write one like"),
+        (("doctor", "--gpu", "h10", "-f", "x.yaml"), "--gpu: 'h10' is not in the catalogue; allowed: T4"),
+        (("doctor", "--model", "nothere.json", "-f", "x.yaml"), "--model: nothere.json: can't be read: No such file"),
         (("start", "-f", "nothere.yaml"), "nothere.yaml: can't be read: No such file"),
         (("start", "-f", "/"), "/: can't be read: Is a directory"),
         (("plan", "--simulated", "h100/llama-3.1-8b", "--set", "max_num_seqs"), "write NAME=VALUE"),

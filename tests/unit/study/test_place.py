@@ -42,6 +42,13 @@ def test_knobs_are_searched_by_the_gpus_that_the_user_named() -> None:
     assert space.by_name["tensor_parallel_size"].choices == (1, 2)
 
 
+@pytest.mark.parametrize("asking", ["the node's labels do not name its GPU; name it with --gpu", "gpu: 'X' is a slice"])
+def test_a_gpu_that_is_known_is_not_asked_for(asking: str) -> None:
+    silent = replace(target(gpu=None), notes=(asking, "something else"))
+    assert informed(spec(), silent).notes == (asking, "something else")
+    assert informed(spec(gpu="H100"), silent).notes == ("something else",)
+
+
 @pytest.mark.parametrize(("option", "value"), [("gpu", "H100"), ("gpu-count", 2)])
 def test_a_gpu_named_for_an_engine_on_a_cpu_is_refused(option: str, value: object) -> None:
     with pytest.raises(InvalidInput, match=f"{option.replace('-', '_')}: {value!r}, but prod/llama runs on a CPU"):
@@ -63,6 +70,20 @@ async def test_several_gpus_share_a_simulated_model_unless_its_baseline_says_oth
 def test_gpus_that_can_not_share_a_model_are_refused_with_how_many_can() -> None:
     with pytest.raises(InvalidInput, match=r"3 GPUs .* 32 attention heads .* allowed: 1, 2, 4, 8, 16, 32"):
         simulated(SimulatedSpec.model_validate(hardware("3xh100/llama-3.1-8b")))
+
+
+@pytest.mark.parametrize(("gpu", "enough"), [("h100", 2), ("l4", 16)])
+async def test_a_model_that_is_too_large_is_refused_with_how_many_gpus_take_it(gpu: str, enough: int) -> None:
+    target = f"{enough}x{gpu}/llama-3.1-70b"
+    with pytest.raises(InvalidInput, match=f"does not start.* on {enough} GPUs it does: {target}"):
+        await _found(f"{gpu}/llama-3.1-70b")
+    assert (await _found(target)).gpu_count == enough
+
+
+async def test_what_no_number_of_gpus_mends_is_refused_without_one() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await _found("h100/llama-3.1-8b", baseline={"max_num_seqs": 4096, "max_num_batched_tokens": 512})
+    assert "GPUs it does" not in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["l4/llama-3.1-8b", "b200/llama-3.1-70b", "2xh100/llama-3.1-70b"])
