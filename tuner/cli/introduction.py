@@ -30,7 +30,7 @@ def introduce(spec: StudySpec, preview: Preview) -> None:
         say(f"not searched: {', '.join(knobs)}: {reason}", style="dim")
     for assumed in spec.assumed:
         say(f"assumed: {assumed}")
-    for note in (*spec.warnings, *preview.space.notes, *info.notes):
+    for note in (*spec.warnings, *preview.scarce, *preview.space.notes, *info.notes):
         say(f"note: {note}", style="yellow")
     if preview.resumes is not None:
         say(f"going on with study {preview.resumes.name}; --new begins another one")

@@ -25,6 +25,24 @@ class Budget:
         """Starts kept for the confirmation: one of the finalist and one of the baseline per pair."""
         return 2 * self.pairs
 
+    def too_little(self, start_s: float, gpus: int, now: datetime) -> list[str]:
+        """What is probably too little to find a winner by, where a start takes `start_s` seconds; one sentence each.
+
+        The least is the baseline, one candidate, and what is kept for the confirmation. Starts are counted before a
+        study begins (see the spec); minutes and time can only be guessed.
+        """
+        needed_s = (2 + self.reserved_starts) * start_s
+        least = f"the baseline, one candidate and {self.reserved_starts} starts to confirm it"
+        fewer = f", or fewer than {self.pairs} pairs" if self.pairs > 2 else ""  # 2 are the fewest
+        found = []
+        if self.gpu_minutes is not None and self.gpu_minutes * 60 < needed_s * gpus:
+            text = f"{self.gpu_minutes:g} is probably too little: {least} take about {needed_s * gpus / 60:.0f}"
+            found.append(f"budget.gpu_minutes: {text}, else nothing is searched; give more{fewer}")
+        if self.until is not None and self.until < now + timedelta(seconds=needed_s):
+            text = f"{self.until:%Y-%m-%d %H:%M} is probably too soon: {least} take about {needed_s / 60:.0f} min"
+            found.append(f"until: {text}, else nothing is searched; give more time{fewer}")
+        return found
+
 
 @dataclass
 class _Mean:

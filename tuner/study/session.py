@@ -35,8 +35,9 @@ from tuner.targets.target import Running, Target
 class Preview:
     """What a study is about to do, for the question that is asked before it begins. Nothing has been changed yet.
 
-    `expected_s` is a first guess of how long it takes. `resumes` is the study that goes on (None: a new one begins);
-    `differs` says why an unfinished study of the same name and specification does not.
+    `expected_s` is a first guess of how long it takes, `scarce` says what of the budget is too little by it. `resumes`
+    is the study that goes on (None: a new one begins); `differs` says why an unfinished study of the same name and
+    specification does not.
     """
 
     info: TargetInfo
@@ -44,6 +45,7 @@ class Preview:
     aim: Aim
     budget: Budget
     expected_s: float
+    scarce: tuple[str, ...] = ()
     resumes: StudyRecord | None = None
     differs: str = ""
 
@@ -96,7 +98,9 @@ class Session:
         refuse_too_long(self.spec.core_workload(), info, space)
         differs = _differs(kept, _described(info)) if kept else ""
         resumes = None if differs else kept
-        return Preview(info, space, self._aim(), self._budget(), self._expected_s(info), resumes, differs)
+        budget, start_s = self._budget(), self._start_s(info)
+        scarce = () if resumes else budget.too_little(start_s, max(1, info.gpu_count), datetime.now(UTC))
+        return Preview(info, space, self._aim(), budget, budget.starts * start_s, tuple(scarce), resumes, differs)
 
     async def refuse_traffic(self) -> None:
         """Raise Refused where others use the engine now, unless they may go without it."""
@@ -272,9 +276,10 @@ class Session:
         limits = self.spec.budget
         return Budget(limits.starts, limits.gpu_minutes, self.spec.until, limits.pairs)
 
-    def _expected_s(self, info: TargetInfo) -> float:
+    def _start_s(self, info: TargetInfo) -> float:
+        """A first guess of how long one start takes with its measurement; nobody has seen one yet."""
         start = 60.0 if info.on_cpu else 180.0
-        return self.spec.budget.starts * (start + min(240.0, self.spec.budget.probe))
+        return start + min(240.0, self.spec.budget.probe)
 
 
 async def _cancel_when(lost: Coroutine[Any, Any, str], working: asyncio.Task[Ending]) -> None:

@@ -146,6 +146,26 @@ async def test_a_gpu_named_for_an_engine_on_a_cpu_is_refused(cluster: Cluster, c
     assert "gpu: 'H100', but ns/cpu runs on a CPU, as its engine or its image says" in said.err
 
 
+@pytest.mark.parametrize(("named", "asked"), [((), True), (("--gpu", "H100"), False)])
+async def test_a_gpu_is_asked_for_only_while_nobody_has_named_it(
+    cluster: Cluster, named: tuple[str, ...], asked: bool
+) -> None:
+    cluster.server.denied.add(("list", "services"))  # which this server does not have
+    said = await cluster.tuner("start", "llm", *named)
+    assert ("name it with --gpu" in said.out) is asked
+    doctor = await cluster.tuner("doctor", "llm", *named)
+    assert ("the GPU and the model's shape are not known" in doctor.out) is asked
+
+
+@pytest.mark.parametrize("named", [("--until", "30m"), ("--gpu-minutes", "30")])
+async def test_a_budget_that_hardly_pays_a_confirmation_is_warned_of_before_the_question(
+    cluster: Cluster, named: tuple[str, ...]
+) -> None:
+    said = await cluster.tuner("start", "llm", *named)
+    assert "is probably too " in said.out
+    assert "the baseline, one candidate and 12 starts to confirm it take about 98" in said.out
+
+
 @pytest.mark.parametrize(("answer", "code"), [(b"\n", 1), (signal.SIGINT, 130)])
 async def test_a_no_and_ctrl_c_at_the_question_change_nothing(
     cluster: Cluster, answer: bytes | signal.Signals, code: int

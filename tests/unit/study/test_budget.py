@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tuner.study.budget import Budget, Ledger
@@ -58,3 +59,20 @@ def test_nothing_begins_that_could_not_end_and_be_restored_in_time():
     ledger.charge(gpu_s=240, wall_s=240)
     assert ledger.exhausted(NOW, 0) is None
     assert "12:10" in (ledger.exhausted(NOW + timedelta(minutes=3), 0) or "")
+
+
+def test_minutes_and_time_that_hardly_pay_a_confirmation_are_told_with_what_would_do():
+    budget = Budget(starts=20, gpu_minutes=60, until=NOW + timedelta(minutes=60), pairs=6)
+    minutes, until = budget.too_little(start_s=420, gpus=2, now=NOW)
+    assert minutes == (
+        "budget.gpu_minutes: 60 is probably too little: the baseline, one candidate and 12 starts to confirm it take "
+        "about 196, else nothing is searched; give more, or fewer than 6 pairs"
+    )
+    assert until.startswith("until: 2026-01-01 13:00 is probably too soon: ")
+    assert "about 98 min" in until
+    assert "pairs" not in replace(budget, pairs=2).too_little(420, 2, NOW)[0]
+
+
+def test_enough_is_not_complained_of():
+    assert Budget(20, 200, NOW + timedelta(hours=2), pairs=6).too_little(420, 2, NOW) == []
+    assert Budget(20, None, None, pairs=6).too_little(420, 2, NOW) == []
