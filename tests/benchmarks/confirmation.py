@@ -29,7 +29,8 @@ from tuner.simulator.truth import TrueCost, Truth
 from tuner.store import Store
 from tuner.study.confirm import Conclusion, Confirming
 
-_VERSION = 2  # of what is kept: raise it when confirmations change
+# Of what is kept: raise one when the simulator changes, the other when confirmations do.
+_ENGINES, _CONFIRMATIONS = 2, 3
 _TRUTHS = 10
 _MARK = 32  # the finalist's block size
 _CHAT = Workload(Lengths(1024, 0.5), Lengths(256, 0.5))
@@ -114,7 +115,7 @@ def rig(scenario: Scenario, seed: int, ratio: float, fresh: bool) -> dict[str, A
             low, high = (low, scale) if reached < ratio else (scale, high)
         return {"scale": scale, "ratio": reached, "capacity": plain}
 
-    return remembered("confirmation", f"rig {_VERSION} {scenario} {seed} {ratio}", make, fresh)
+    return remembered("confirmation", f"rig {_ENGINES} {scenario} {seed} {ratio}", make, fresh)
 
 
 async def confirm_once(scenario: Scenario, seed: int, luck: int, rigged: dict[str, Any], pairs: int) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def studies(scenario: Scenario, ratio: float, count: int, pairs: int, fresh: boo
         rigged = rig(scenario, seed, ratio, fresh)
         kept = remembered(
             "confirmation",
-            f"study {_VERSION} {scenario} {seed} {luck} {ratio} {pairs}",
+            f"study {_CONFIRMATIONS} {scenario} {seed} {luck} {ratio} {pairs}",
             lambda: asyncio.run(confirm_once(scenario, seed, luck, rigged, pairs)),  # noqa: B023
             fresh,
         )

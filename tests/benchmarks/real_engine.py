@@ -54,7 +54,7 @@ CASES = (
 workload: {prompt: {mean: 192, cv: 0.5}, output: {mean: 48, cv: 0.5}}
 slos: [ttft p95 <= 3s, itl p95 <= 80ms]
 objective: {kind: capacity, rate: 3}
-budget: {starts: 8, pairs: 2, level: 20s, probe: 90s}
+budget: {starts: 9, pairs: 2, level: 12s, probe: 100s}
 """,
     ),
     Case(
@@ -63,7 +63,7 @@ budget: {starts: 8, pairs: 2, level: 20s, probe: 90s}
 workload: {prompt: 512, output: {mean: 16, cv: 0.5}}
 slos: [itl p95 <= 120ms]
 objective: {kind: throughput, concurrency: 8}
-budget: {starts: 8, pairs: 2, level: 20s, probe: 90s}
+budget: {starts: 9, pairs: 2, level: 20s, probe: 60s}
 """,
     ),
 )

@@ -36,7 +36,8 @@ from tuner.simulator.settings import DEFAULT_VERSION, resolve
 from tuner.simulator.truth import Truth
 from tuner.store import Store
 
-_VERSION = 2  # of what is kept: raise it when searches change
+# Of what is kept: raise one when the simulator changes, the other when searches do.
+_ENGINES, _SEARCHES = 2, 3
 _FIRST = 3
 _CLOSE = 0.97  # grid points that don't hold this share of the best rate so far are left
 _HOPELESS = 0.4  # nor are those looked at of which the closed form, with the true constants, expects so little
@@ -256,13 +257,13 @@ def regrets(
     """Regret by method, under one hidden truth; with at most `points` points of the grid (None: all)."""
     info = asyncio.run(scenario.target(Truth(seed)).inspect())
     grid = grid_points(scenario, scenario.space(info))[:points]
-    key = f"{_VERSION} {scenario} {seed}"
+    key = f"{_ENGINES} {scenario} {seed}"
     top = remembered("regret", f"grid {key} {points}", lambda: best_of_grid(scenario, seed, grid), fresh)
     handed = {"none": scenario.baseline}
     for method in methods:
         kept = remembered(
             "regret",
-            f"search {key} {method} {starts}",
+            f"search {_SEARCHES} {key} {method} {starts}",
             lambda: asyncio.run(_search(scenario, seed, method, starts)),  # noqa: B023
             fresh,
         )

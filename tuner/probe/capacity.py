@@ -159,10 +159,11 @@ class _Search:
             await self._gallop(_SMALL_STEP if known else _STEP)
         await self._bisect()
         await self._prove()
+        await self._bisect()  # where that had left the time for the proof
         return self._measurement()
 
-    async def _try(self, rate: float) -> Level:
-        level = await self.session.level(Load(rate=rate), self.job.slos)
+    async def _try(self, rate: float, proof: bool = False) -> Level:
+        level = await self.session.level(Load(rate=rate), self.job.slos, proof=proof)
         if _holds(level):
             self.under = max(rate, self.under or rate)
         else:
@@ -179,11 +180,13 @@ class _Search:
     async def _gallop(self, step: float) -> None:
         """Go up from a rate that holds or down from one that does not until both are known, with growing steps."""
         steps, guessed = 0, self.job.incumbent_rate is None
-        while (self.under is None or self.over is None) and not self.session.exhausted:
+        while (self.under is None or self.over is None) and self._leaves_room():
             if steps >= _STEADY_STEPS:
                 step = min(step * step, _MOST_STEP)
-            if self.under is None and steps == 1 and not await self._passes_idle():
-                return
+            if self.under is None and steps == 1:
+                await self._look_idle()
+                if self._hopeless:
+                    return
             if self.under is not None:
                 rate = self.under * step
                 if not guessed and _far_below(self.session.levels[-1]):
@@ -195,33 +198,39 @@ class _Search:
                 await self._try(self.over / step)
             steps += 1
 
-    async def _passes_idle(self) -> bool:
-        """Whether the SLOs hold for one request at a time; where they don't, no rate will do."""
-        if not any(_mostly_exceeded(level) for level in self.session.levels):
-            return True
-        self.idle = await self.session.level(Load(concurrency=1), self.job.slos, most=_IDLE_REQUESTS)
-        return self.idle.answer is not Answer.FAIL and not self.session.exhausted
+    async def _look_idle(self) -> None:
+        """See how the engine keeps the SLOs with one request at a time, where it is far from keeping them."""
+        if any(_mostly_exceeded(level) for level in self.session.levels):
+            self.idle = await self.session.level(Load(concurrency=1), self.job.slos, most=_IDLE_REQUESTS)
+
+    @property
+    def _hopeless(self) -> bool:
+        """Whether the SLOs fail for one request at a time: then no rate will do."""
+        return self.idle is not None and self.idle.answer is Answer.FAIL
 
     async def _bisect(self) -> None:
         """Halve the bracket (in ratio) until its half width is below the noise between starts."""
-        while self.under is not None and self.over is not None and not self.session.exhausted:
-            if self.over / self.under - 1 <= 2 * self.job.restart_cv or not self._leaves_room():
+        while self.under is not None and self.over is not None and self._leaves_room():
+            if self.over / self.under - 1 <= 2 * self.job.restart_cv:
                 return
             await self._try(math.sqrt(self.under * self.over))
 
     def _leaves_room(self) -> bool:
-        """Whether the time that is left is enough for a proof that is still to come."""
-        if self._proven() is not None or self.under is None:
-            return True
-        return self.session.left_s > _PROOFS * self.session.proof_s(self.under * self._proof_step(), self.job.slos)
+        """Whether a further level leaves enough time for a proof that is still to come."""
+        reached = self.under or self.over
+        if self.session.exhausted or self._proven() is not None or reached is None:
+            return not self.session.exhausted
+        proof_s = self.session.proof_s(reached * self._proof_step(), self.job.slos)
+        return self.session.left_s > self.session.levels[-1].duration_s + _PROOFS * proof_s
 
     async def _prove(self) -> None:
         """Go down until a longer level has PASSed, where none has yet: without a proof there is no value."""
-        rate, step = self._crossing(), self._proof_step()
-        while rate is not None and self._proven() is None and not self.session.exhausted:
-            rate *= step
+        rate, step = self._crossing() or self.over, self._proof_step()
+        while rate is not None and self._proven() is None and not (self._hopeless or self.session.exhausted):
+            last = self.session.left_s < _PROOFS * self.session.proof_s(rate * step, self.job.slos)
+            rate *= min(step, _PROOF_STEPS[0]) if last else step  # the last chance is not taken where it is close
             step *= step
-            await self.session.level(Load(rate=rate), self.job.slos, proof=True)
+            await self._try(rate, proof=True)
 
     def _proof_step(self) -> float:
         """By which factor a rate must fall for a share of exceedances that a level can prove, as the levels show."""
@@ -273,7 +282,8 @@ class _Search:
         passed = [level for _, level in rated if level.answer is Answer.PASS]
         if passed:
             return passed[-1]
-        if self.idle is not None and self.idle.answer is Answer.FAIL:
+        if self._hopeless:
+            assert self.idle is not None
             return self.idle
         return rated[0][1]
 

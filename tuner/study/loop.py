@@ -198,6 +198,10 @@ class TrialLoop:
 
     def _job(self, trial: TrialRecord, block: int | None) -> Job:
         rate = _rate(self.incumbent)
+        # What a configuration held before is where to look again; what it is worth is measured anew.
+        before = next(
+            (one for one in reversed(self.trials) if one.candidate == trial.candidate and one.measurement), None
+        )
         return Job(
             workload=self.aim.workload,
             objective=self.aim.objective,
@@ -207,7 +211,7 @@ class TrialLoop:
             # All trials of the search meet the same bursts and lengths; each block of a confirmation has its own.
             pattern_seed=self.aim.seed + (0 if block is None else 1 + block),
             incumbent_rate=rate if trial.kind is TrialKind.SEARCH else None,
-            start_rate=rate,
+            start_rate=_rate(before) or rate,
             full=trial.kind is not TrialKind.SEARCH,
             restart_cv=self.aim.restart_cv,
             limits=replace(self.aim.limits, left_s=self.left_s if self.ledger.budget.until else None),

@@ -138,6 +138,20 @@ async def test_a_lax_promise_is_no_credit_for_what_only_waits(pattern: int) -> N
     assert 0.85 * most < measurement.value / 48 < 1.1 * most
 
 
+@pytest.mark.parametrize("pattern", [1, 2, 3])
+async def test_time_is_kept_for_a_proof_where_the_search_begins_far_too_high(pattern: int) -> None:
+    driver = QueueDriver(servers=24)
+    truth = driver.servers / driver.service_s(48)
+
+    measurement = await measure(
+        driver, job(start_rate=2 * truth, limits=Limits(level_s=15, total_s=70), pattern_seed=pattern)
+    )
+
+    assert measurement.probe_s < 75
+    assert proven(measurement) < truth
+    assert rate(measurement) == pytest.approx(truth, rel=0.15)
+
+
 async def test_errors_count_as_exceedances() -> None:
     def every_tenth(planned: PlannedRequest) -> str | None:
         return "missing tokens" if planned.index % 10 == 3 else None
