@@ -74,6 +74,8 @@ class ApiServer:
         self.before_patch: list[Any] = []
         #: Mutating admission webhooks: each changes the Deployment that a patch makes, in dry runs too.
         self.webhooks: list[Any] = []
+        #: The same, but with side effects: dry runs pass them by.
+        self.webhooks_of_writes: list[Any] = []
         #: So many patches of Deployments are stored and their answers lost on the way back.
         self.lost_answers = 0
         self.requests: list[tuple[str, str]] = []
@@ -263,7 +265,7 @@ class ApiServer:
             )
         changed = merged(live, patch, strategic=content_type == "application/strategic-merge-patch+json")
         if key[0] == "deployments":
-            for webhook in self.webhooks:
+            for webhook in [*self.webhooks, *([] if dry else self.webhooks_of_writes)]:
                 webhook(changed)
             _validate(changed)
         if changed == live:

@@ -95,6 +95,16 @@ async def test_the_users_revisions_survive_more_trials_than_the_history_holds(
     assert {r["metadata"]["name"] for r in server.all("replicasets")} == revisions
 
 
+async def test_the_users_revisions_survive_a_row_of_failed_starts(bench: Bench, target: KubernetesTarget) -> None:
+    bench.change({"spec": {"revisionHistoryLimit": 1}})
+    (revision,) = bench.server.all("replicasets")
+    for _ in range(7):
+        await failure(target, candidate(2001))
+    await start(target, candidate(1024))
+    await asyncio.sleep(0.2)
+    assert revision["metadata"]["name"] in {r["metadata"]["name"] for r in bench.server.all("replicasets")}
+
+
 @pytest.mark.parametrize(
     ("fate", "cause", "quote"),
     [

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any
 
 from tuner.core.errors import Refused
 from tuner.targets.kubernetes import copies, fields, guarded, ownership, replicas
@@ -136,8 +135,13 @@ async def settle(
         await _Restoration(client, namespace, name, snapshot, keep=True, patience_s=patience_s).run()
 
 
+async def take_back(client: Client, namespace: str, name: str, snapshot: Snapshot) -> None:
+    """Undo the write that `snapshot` describes, also where the Deployment does not carry it."""
+    await _Restoration(client, namespace, name, snapshot, carried=False).run()
+
+
 class _Restoration:
-    """One run of the four steps."""
+    """One run of the four steps. `carried`: the Deployment carries the snapshot, in force, until the last of them."""
 
     def __init__(
         self,
@@ -148,11 +152,12 @@ class _Restoration:
         *,
         force: bool = False,
         keep: bool = False,
+        carried: bool = True,
         patience_s: float = _PATIENCE_S,
     ) -> None:
         self._client, self._namespace, self._name = client, namespace, name
         self._snapshot = snapshot
-        self._force, self._keep, self._patience_s = force, keep, patience_s
+        self._force, self._keep, self._carried, self._patience_s = force, keep, carried, patience_s
 
     async def run(self) -> tuple[str, ...]:
         """All four steps; notes for the user."""
@@ -188,7 +193,7 @@ class _Restoration:
             n: snapshot.original.get(n) for n, v in values.items() if v != snapshot.original.get(n) and n not in left
         }
 
-    async def _change(self, decide: Any) -> Object:
+    async def _change(self, decide: Callable[[Object], Object | None]) -> Object:
         return await guarded.change(self._client, self._namespace, self._name, decide, patience_s=self._patience_s)
 
     def _template(self, live: Object) -> Object | None:
@@ -201,8 +206,8 @@ class _Restoration:
         return fields.patch(self._snapshot.container, self.pending(live)) or None
 
     def _ownership(self, live: Object) -> Object | None:
-        if id_in_force(live) != self._snapshot.id:
-            return None
+        if self._carried and id_in_force(live) != self._snapshot.id:
+            return None  # another process has finished it
         paths = fields.owned_paths(self._snapshot.container, self._snapshot.temporary)
         kept = fields.owned_paths(self._snapshot.container, self._snapshot.kept)
         today = live["metadata"].get("managedFields") or []

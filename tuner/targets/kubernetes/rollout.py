@@ -17,6 +17,7 @@ from tuner.targets.kubernetes.external import fail_if_changed
 from tuner.targets.kubernetes.fields import Object, container_of
 from tuner.targets.kubernetes.pods import Ended, PodState, blame, read_pod, setup_failure
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
+from tuner.targets.kubernetes.route import Route
 from tuner.targets.kubernetes.serving import Health, Serving
 from tuner.targets.target import Progress
 
@@ -41,17 +42,14 @@ class Start:
     deployment: Object
     container: str
     engine: Engine
-    #: Base URL of the engine by its pod's IP (a fixed one where the user gave an endpoint).
-    base: Callable[[str], str]
-    api_key: str | None = None
+    route: Route
 
 
 @dataclass(frozen=True)
 class Ready:
-    """A started engine: its pod, where it serves, and as what."""
+    """A started engine: its pod, and the name of the model that it serves."""
 
     pod: PodState
-    base: str
     model: str
 
 
@@ -166,11 +164,11 @@ class Rollout:
 
     async def _serves(self, pod: PodState) -> Ready | None:
         """Ready where the pod is and the engine answers, to its last consequence."""
-        base = self._start.base(pod.ip)
+        base = self._start.route.base(pod.ip)
         if self._serving is None or self._serving.base != base:
             if self._serving is not None:
                 await self._serving.close()
-            self._serving = Serving(base, self._start.api_key)
+            self._serving = self._start.route.serving(pod.ip)
         health = await self._serving.health()
         if not health.ok:
             self._problem = f"/health: {health.problem}"
@@ -187,7 +185,7 @@ class Rollout:
             self._problem = "/v1/models names no model"
             return None
         self._problem = await self._serving.complete(model) or ""
-        return None if self._problem else Ready(pod, base, model)
+        return None if self._problem else Ready(pod, model)
 
     def _fail_if_out_of_reach(self, pod: PodState, health: Health) -> None:
         """The kubelet reaches an engine that we do not. Without a readinessProbe a pod is ready while it loads."""
@@ -195,8 +193,9 @@ class Rollout:
         if not (pod.ready and (health.unroutable or refused)):
             self._since.pop("no route", None)
         elif self._for("no route") > _NO_ROUTE_GRACE_S:
+            there = self._start.route.base(pod.ip)
             raise Refused(
-                f"the pod is ready, but there is no route from here to {self._start.base(pod.ip)} ({health.problem}): "
+                f"the pod is ready, but there is no route from here to {there} ({health.problem}): "
                 "run the tuner inside the cluster, or give a URL that leads to the engine with --endpoint"
             )
 
