@@ -26,10 +26,10 @@ from tuner.targets.kubernetes.snapshot import stored
 
 async def killed(target: KubernetesTarget) -> None:
     """What kill -9 leaves: nothing renewed, nothing restored."""
-    assert target._lease is not None
-    assert target._lease._task is not None
-    target._lease._task.cancel()
-    target._lease = None
+    assert target._taken is not None
+    assert target._taken._task is not None
+    target._taken._task.cancel()
+    target._taken = None
 
 
 async def test_the_original_is_kept_in_the_same_write_as_the_first_change(
@@ -290,6 +290,52 @@ async def test_a_webhook_that_rewrites_the_flags_is_found_before_anything_change
     assert bench.picture() == before
 
 
+async def test_a_webhook_that_rewrites_the_flags_in_real_writes_alone_is_undone_and_told(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    def cap(deployment: Any) -> None:
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        container["args"] = ["--max-num-seqs=64" if "max-num-seqs" in arg else arg for arg in container["args"]]
+
+    before = bench.picture()
+    bench.server.webhooks_of_writes.append(cap)
+    with pytest.raises(
+        Refused, match=r"rewrites what the tuner sets \(args\), though not in dry runs; it was put back"
+    ):
+        await start(target, candidate())
+    assert bench.picture() == before
+    await target.restore()
+    assert bench.picture() == before
+
+
+async def test_a_webhook_that_takes_the_kept_original_off_is_undone_and_told(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    before = bench.picture()
+    bench.server.webhooks_of_writes.append(lambda deployment: deployment["metadata"].pop("annotations", None))
+    with pytest.raises(Refused, match=r"\(tuner.dev/original\), though not in dry runs; it was put back"):
+        await start(target, candidate())
+    assert bench.picture() == before
+
+
+async def test_a_webhook_that_also_alters_what_is_put_back_leaves_the_choice_to_the_user(
+    bench: Bench, target: KubernetesTarget, client: Client
+) -> None:
+    def append(deployment: Any) -> None:
+        container = deployment["spec"]["template"]["spec"]["containers"][0]
+        if "--injected" not in container["args"]:
+            container["args"] = [*container["args"], "--injected"]
+
+    strategy, args = bench.deployment["spec"]["strategy"], bench.args
+    bench.server.webhooks_of_writes.append(append)
+    with pytest.raises(Refused, match=r"(?s)args changed by somebody else.*--keep"):
+        await start(target, candidate())
+    await restore_deployment(client, "ns", "llm", keep=True)
+    assert bench.deployment["spec"]["strategy"] == strategy
+    assert bench.args == [*args, "--injected"]
+    assert stored(bench.deployment) is None
+
+
 @pytest.mark.usefixtures("target")
 async def test_a_second_study_is_refused_and_told_who_holds_the_lease(make_target: Callable[..., Any]) -> None:
     other = await make_target(study="study-2", acquire=False)
@@ -369,6 +415,23 @@ async def test_an_outage_longer_than_the_lease_does_not_lose_it(bench: Bench, ma
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(target.lost(), 0.1)
     await target.restore()
+
+
+async def test_a_renewal_that_loses_its_race_is_run_again(bench: Bench, target: KubernetesTarget) -> None:
+    """As after an outage, when the lease is renewed in time and before a write at once."""
+    (lease,) = bench.server.all("leases")
+    races = 2
+
+    def race(plural: str, _: str) -> None:
+        nonlocal races
+        if plural == "leases" and races:
+            races -= 1
+            bench.server.touch(bench.server.get("leases", "ns", lease["metadata"]["name"]))
+
+    bench.server.before_patch.append(race)
+    target._lease._renewed = float("-inf")
+    assert (await start(target, candidate())).model == "tiny"
+    assert races == 0
 
 
 async def test_a_released_lease_is_gone(bench: Bench, target: KubernetesTarget) -> None:

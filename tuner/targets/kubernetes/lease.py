@@ -68,6 +68,7 @@ class Lease:
         self._duration_s = duration_s
         self._renewed = float("-inf")
         self._task: asyncio.Task[None] | None = None
+        self._renewing = asyncio.Lock()  # two at once would lose the race against each other
         #: Set when the right is lost; `reason` says how, `taken_by` who has it now (empty: nobody).
         self.lost = asyncio.Event()
         self.reason = ""
@@ -85,8 +86,11 @@ class Lease:
 
     async def ensure(self) -> None:
         """Make sure that the right is ours now: after an outage it is renewed first. Raises Refused where it is not."""
-        if not self.held:
-            await self._renew()
+        async with self._renewing:
+            for _ in range(_TRIES):
+                if self.held or self.lost.is_set():
+                    break
+                await self._renew()
         self.check()
         if not self.held:
             raise Refused(f"the lease on {self._deployment} could not be renewed; stopped")
@@ -95,7 +99,8 @@ class Lease:
         """Whether another process has the right, by a look at it now: a process that was stopped for a while may not
         have noticed. Where nobody has it any more, nobody has taken it."""
         with contextlib.suppress(ApiError):
-            await self._renew(patience_s)
+            async with self._renewing:
+                await self._renew(patience_s)
         return bool(self.taken_by)
 
     async def acquire(self) -> None:
@@ -131,10 +136,10 @@ class Lease:
             await asyncio.sleep(self._duration_s / 3)
             # An outage is waited out: who finds the lease unchanged afterwards still has it.
             with contextlib.suppress(ApiError):
-                await self._renew()
+                async with self._renewing:
+                    await self._renew()
 
     async def _renew(self, patience_s: float | None = None) -> None:
-        began = time.monotonic()
         found = await self._client.find(LEASES, self._namespace, self._name, patience_s=patience_s)
         if found is None or not self._is_ours(found):
             self.taken_by = "" if found is None else found["spec"].get("holderIdentity") or ""
@@ -143,6 +148,7 @@ class Lease:
             self.lost.set()
             return
         with contextlib.suppress(Conflict):
+            began = time.monotonic()  # not before: an outage may have passed since
             await self._write(found, transitions=found["spec"].get("leaseTransitions") or 0)
             self._renewed = began
 
