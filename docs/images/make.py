@@ -1,4 +1,4 @@
-"""Draws docs/images/study.svg from a run of studies/demo.yaml: `python docs/images/make.py` (half a minute)."""
+"""Draws docs/images/study.svg from a run of studies/demo.yaml: `python docs/images/make.py` (about a minute)."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _confirmation(trials: Sequence[Trial], scale: _Scale) -> Iterator[str]:
         x = scale.x(first - 0.5)
         box = f'x="{x:.1f}" y="{TOP - 4}" width="{WIDTH - RIGHT - x:.1f}" height="{HEIGHT - TOP - BOTTOM + 8}"'
         yield f'<rect {box} fill="{BLUE}" opacity="0.06"/>'
-        yield _text(x + 6, TOP + 12, "confirmation: fresh starts of both", anchor="start", colour=BLUE)
+        yield _text(x, TOP - 12, "confirmation: fresh starts of both", anchor="start", colour=BLUE)
 
 
 def _point(index: int, trial: Trial, scale: _Scale) -> Iterator[str]:
