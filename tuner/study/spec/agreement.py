@@ -102,9 +102,10 @@ def _workload(spec: StudySpec) -> Iterator[Disagreement]:
 def _budget(spec: StudySpec) -> Iterator[Disagreement]:
     budget = spec.budget
     if budget.starts < budget.least_starts:
+        fewer = "; or fewer pairs" if budget.pairs > 2 else ""  # 2 are the fewest
         text = (
             f"{budget.starts} is too few; allowed: at least {budget.least_starts} (1 for the baseline, 1 for a "
-            f"candidate and {2 * budget.pairs} to confirm it in {budget.pairs} pairs)"
+            f"candidate and {2 * budget.pairs} to confirm it in {budget.pairs} pairs){fewer}"
         )
         yield Disagreement(("budget", "starts"), text, _about("budget"))
 
