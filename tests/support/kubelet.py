@@ -1,7 +1,8 @@
 """The rest of the small cluster: a Deployment controller, a scheduler that counts GPUs, a kubelet that runs processes.
 
 A container is a process of this machine, its pod's IP is 127.0.0.1, its log a file. Restarts, back-off (shortened),
-readiness probes (httpGet), GPU limits, image names and memory limits (by resident size) act as on a real node.
+readiness probes (httpGet), GPU limits, image names and memory limits (by resident size) act as on a real node; of a
+startupProbe only the time that it allows.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import contextlib
 import copy
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
 import signal
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +42,8 @@ class Running:
     restarts: int = 0
     wait_until: float = 0.0
     oom: bool = False
+    ready: bool = False
+    began: float = 0.0
     state: Object = field(default_factory=lambda: {"waiting": {"reason": "ContainerCreating"}})
     last: Object = field(default_factory=dict)
 
@@ -55,6 +60,8 @@ class Node:
         self.backoff_s = 0.3
         #: False: the Deployment controller stands still.
         self.rolls = True
+        #: So many pods are turned away, as by a device plugin that has no device free yet.
+        self.turns_away = 0
         #: Why the API server takes no pod (a quota, a policy); empty: it does.
         self.refusal = ""
 
@@ -102,7 +109,7 @@ class Node:
         self._annotate(deployment, current)
         owned = [r for r in self._server.all("replicasets", metadata["namespace"]) if _owns(deployment, r)]
         old_pods = [p for r in owned if r is not current for p in self._pods(r)]
-        new_pods = [p for p in self._pods(current) if "deletionTimestamp" not in p["metadata"]]
+        new_pods = [p for p in self._pods(current) if "deletionTimestamp" not in p["metadata"] and not _failed(p)]
         recreate = spec["strategy"]["type"] == "Recreate"
         if recreate or any(_ready(pod) for pod in new_pods) or spec["replicas"] == 0:
             for pod in old_pods:
@@ -210,7 +217,7 @@ class Node:
                 metadata = pod["metadata"]
                 self._server.objects.pop(("pods", metadata["namespace"], metadata["name"]), None)
             return
-        if "nodeName" not in pod["spec"] and not self._schedule(pod):
+        if _failed(pod) or ("nodeName" not in pod["spec"] and not self._schedule(pod)):
             return
         container = pod["spec"]["containers"][0]
         if running is None:
@@ -223,10 +230,15 @@ class Node:
         await self._report(pod, container, running)
 
     def _schedule(self, pod: Object) -> bool:
-        used = sum(_gpus(p) for p in self._server.all("pods") if "nodeName" in p["spec"])
+        used = sum(_gpus(p) for p in self._server.all("pods") if "nodeName" in p["spec"] and not _failed(p))
         if used + _gpus(pod) <= self.gpus:
             pod["spec"]["nodeName"] = "node"
-            return True
+            if not self.turns_away:
+                return True
+            self.turns_away -= 1
+            message = "Allocate failed due to requested number of devices unavailable for nvidia.com/gpu"
+            pod["status"] = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": message}
+            return False
         message = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
         pod["status"]["conditions"] = [
             {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
@@ -240,11 +252,15 @@ class Node:
             if limit.endswith("Mi") and _resident_mib(process.pid) > int(limit[:-2]):
                 running.oom = True
                 process.kill()
+            probe = container.get("startupProbe") or {"failureThreshold": math.inf, "periodSeconds": 1}
+            if not running.ready and now - running.began > probe["failureThreshold"] * probe["periodSeconds"]:
+                process.terminate()
             return
         if process is not None and "running" in running.state:
             code = process.returncode if process.returncode is not None and process.returncode >= 0 else 137
             reason = "OOMKilled" if running.oom else "Completed" if code == 0 else "Error"
-            running.last = {"terminated": {"exitCode": code, "reason": reason}}
+            times = {**running.state["running"], "finishedAt": _clock()}
+            running.last = {"terminated": {"exitCode": code, "reason": reason, **times}}
             running.state = dict(running.last)
             # The first restart comes at once, the later ones after a back-off.
             running.wait_until = now + (self.backoff_s if running.restarts else 0.1)
@@ -269,11 +285,12 @@ class Node:
             return
         with running.log.with_suffix(f".{running.restarts}").open("wb") as log:
             running.process = await asyncio.create_subprocess_exec(*argv, stdout=log, stderr=log, env=environment)
-        running.oom = False
-        running.state = {"running": {"startedAt": "now"}}
+        running.oom = running.ready = False
+        running.began = asyncio.get_running_loop().time()
+        running.state = {"running": {"startedAt": _clock()}}
 
     async def _report(self, pod: Object, container: Object, running: Running) -> None:
-        ready = "running" in running.state and await _probe(container)
+        ready = running.ready = "running" in running.state and await _probe(container)
         status = {
             "phase": "Running" if running.process else "Pending",
             "podIP": "127.0.0.1",
@@ -309,6 +326,15 @@ async def _probe(container: Object) -> bool:
             return answer.status == 200
     except (aiohttp.ClientError, TimeoutError):
         return False
+
+
+def _failed(pod: Object) -> bool:
+    return bool(pod["status"].get("phase") == "Failed")
+
+
+def _clock() -> str:
+    """Now, as the API server writes times."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _owns(owner: Object, item: Object) -> bool:

@@ -217,6 +217,31 @@ async def test_gpus_taken_by_others_are_told_in_the_schedulers_words(bench: Benc
     assert "Insufficient nvidia.com/gpu" in told.message
 
 
+async def test_a_pod_that_its_node_turned_away_is_told_from_the_one_that_replaces_it(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    bench.server.node.turns_away = 5
+    assert (await start(target, candidate())).model == "tiny"
+    bench.server.node.turns_away = 1_000_000
+    told = await failure(target, candidate(1024), deadline_s=60)
+    assert told.cause is Cause.UNSCHEDULABLE
+    assert "UnexpectedAdmissionError: Allocate failed" in told.message
+
+
+async def test_a_start_that_its_startup_probe_gives_up_is_slow_and_did_not_crash(
+    server: Any, make_target: Callable[..., Any]
+) -> None:
+    bench = Bench(server)
+    body = engine()
+    container = body["spec"]["template"]["spec"]["containers"][0]
+    container["startupProbe"] = {**container["readinessProbe"], "periodSeconds": 1, "failureThreshold": 2}
+    bench.deploy(body)
+    await bench.ready()
+    told = await failure(await make_target(), candidate(2004), deadline_s=60)
+    assert told.cause is Cause.SLOW_START
+    assert "startupProbe allows 2 s" in told.message
+
+
 @pytest.mark.parametrize(("prompt", "cause"), [("die", Cause.CRASH_UNDER_LOAD), ("oom", Cause.GPU_OOM_UNDER_LOAD)])
 async def test_an_engine_lost_under_load_is_diagnosed_from_its_pod(
     target: KubernetesTarget, prompt: str, cause: Cause

@@ -10,7 +10,7 @@ from tuner.engines.engine import Exit
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.errors import ApiError
 from tuner.targets.kubernetes.external import fail_if_changed
-from tuner.targets.kubernetes.pods import blame, read_pod, setup_failure
+from tuner.targets.kubernetes.pods import blame, read_pod, setup_failure, taken_away
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, PODS
 from tuner.targets.kubernetes.rollout import Ready, Start
 
@@ -23,7 +23,7 @@ _SPECIFIC = frozenset({Cause.GPU_OOM_UNDER_LOAD, Cause.HOST_OOM, Cause.KV_CACHE_
 
 async def diagnose(client: Client, start: Start, ready: Ready, failure: Failure) -> Failure:
     """`failure` refined by what shows within seconds; itself where nothing does."""
-    limit = time.monotonic() + _LOOK_S
+    limit, outage_s = time.monotonic() + _LOOK_S, client.outage_s
     while True:
         try:
             better = await _look(client, start, ready)
@@ -31,7 +31,7 @@ async def diagnose(client: Client, start: Start, ready: Ready, failure: Failure)
             return external.failure
         except ApiError:
             return failure
-        if better is not None or time.monotonic() > limit:
+        if better is not None or time.monotonic() > limit + client.outage_s - outage_s:
             return better or failure
         await asyncio.sleep(_POLL_S)
 
@@ -48,12 +48,13 @@ async def _look(client: Client, start: Start, ready: Ready) -> Failure | None:
     if found is None:
         return Failure(Cause.EXTERNAL_CHANGE, f"the pod {name} was deleted")
     pod = read_pod(found, start.container)
+    failure = taken_away(pod)
+    if failure is not None:
+        return failure  # its containers end with it, and say nothing of why
     if pod.crash is not None and pod.ends > ready.pod.ends:
         return blame(start.engine, await log(pod.log_is_previous) or pod.crash.message, pod.crash, under_load=True)
     failure = setup_failure(pod)
     if failure is not None:
         return failure
-    if pod.deleting:
-        return Failure(Cause.EXTERNAL_CHANGE, f"the pod {name} is being deleted")
     told = start.engine.diagnose(await log(), Exit(None), under_load=True)
     return told if told.cause in _SPECIFIC else None

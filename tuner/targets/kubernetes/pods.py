@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from tuner.core.cause import Cause, Failure
 from tuner.engines.engine import Engine, Exit
@@ -27,11 +28,15 @@ _NEVER_RAN = frozenset({"StartError", "ContainerCannotRun"})
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run of the container ended. `message` is the status's own (the log's end under FallbackToLogsOnError)."""
+    """How a run of the container ended. `message` is the status's own (the log's end under FallbackToLogsOnError).
+
+    `ran_s` is how long it lasted, in whole seconds; None: unknown.
+    """
 
     code: int | None
     reason: str
     message: str = ""
+    ran_s: float | None = None
 
     @property
     def exit(self) -> Exit:
@@ -44,7 +49,11 @@ class Ended:
 
 @dataclass(frozen=True)
 class PodState:
-    """A pod's status, as far as the engine's container goes. `setup` is the trouble of its other containers."""
+    """A pod's status, as far as the engine's container goes.
+
+    `unschedulable` is why no node takes it, `setup` the trouble of its other containers, `ended_by_node` why its node
+    ended it as a whole; empty where there is none.
+    """
 
     name: str
     ip: str = ""
@@ -59,7 +68,7 @@ class PodState:
     before: Ended | None = None  # the run before the current one
     restarts: int = 0
     setup: str = ""
-    evicted: str = ""
+    ended_by_node: str = ""
     deleting: bool = False
 
     @property
@@ -80,7 +89,7 @@ class PodState:
     @property
     def phrase(self) -> str:
         """Where the pod is, in a few words."""
-        if not self.scheduled:
+        if not self.scheduled or self.unschedulable:
             return "waiting to be scheduled"
         if self.running:
             return "engine starting"
@@ -99,12 +108,15 @@ def read_pod(pod: Object, container: str) -> PodState:
     state = engine.get("state") or {}
     waiting = state.get("waiting") or {}
     others = [*(status.get("initContainerStatuses") or []), *statuses.values()]
+    given_up = _given_up(status)
+    # Devices that the pod before has not given back yet: the node turns a pod away before it makes a container of it.
+    turned_away = given_up if given_up and not any(_began(one) for one in (engine, *others)) else ""
     return PodState(
         name=pod["metadata"]["name"],
         ip=status.get("podIP") or "",
         node=(pod.get("spec") or {}).get("nodeName") or "",
         scheduled=scheduled.get("status") == "True" or bool((pod.get("spec") or {}).get("nodeName")),
-        unschedulable=(scheduled.get("message") or "") if scheduled.get("reason") == "Unschedulable" else "",
+        unschedulable=(scheduled.get("message") or "") if scheduled.get("reason") == "Unschedulable" else turned_away,
         waiting=waiting.get("reason") or "",
         waiting_message=waiting.get("message") or "",
         running="running" in state,
@@ -113,13 +125,22 @@ def read_pod(pod: Object, container: str) -> PodState:
         before=_ended(engine.get("lastState") or {}),
         restarts=engine.get("restartCount") or 0,
         setup="; ".join(filter(None, (_trouble(other) for other in others))),
-        evicted=(status.get("message") or "evicted") if status.get("reason") == "Evicted" else "",
+        ended_by_node="" if turned_away else given_up,
         deleting="deletionTimestamp" in pod["metadata"],
     )
 
 
+def taken_away(pod: PodState) -> Failure | None:
+    """The end of a pod as a whole, whatever its containers say of theirs: by its node, or by somebody."""
+    if pod.ended_by_node:
+        memory = pod.ended_by_node.startswith("Evicted") and "memory" in pod.ended_by_node.lower()
+        cause = Cause.HOST_OOM if memory else Cause.EXTERNAL_CHANGE
+        return Failure(cause, f"its node ended the pod {pod.name}: {pod.ended_by_node}")
+    return Failure(Cause.EXTERNAL_CHANGE, f"the pod {pod.name} is being deleted") if pod.deleting else None
+
+
 def setup_failure(pod: PodState) -> Failure | None:
-    """A failure for which the engine can't be to blame: its image, its configuration, other containers, eviction."""
+    """A failure for which the engine can't be to blame: its image, its configuration, other containers."""
     if pod.waiting in _IMAGE_OR_CONFIG:
         return Failure(
             Cause.IMAGE_OR_CONFIG, f"{pod.waiting}: {pod.waiting_message or 'the container can not be made'}"
@@ -127,12 +148,7 @@ def setup_failure(pod: PodState) -> Failure | None:
     for run in (pod.ended, pod.before):
         if run is not None and run.reason in _NEVER_RAN:
             return Failure(Cause.IMAGE_OR_CONFIG, f"{run.reason}: {run.message or 'the command can not be executed'}")
-    if pod.setup:
-        return Failure(Cause.IMAGE_OR_CONFIG, pod.setup)
-    if pod.evicted:
-        cause = Cause.HOST_OOM if "memory" in pod.evicted.lower() else Cause.EXTERNAL_CHANGE
-        return Failure(cause, f"the pod was evicted: {pod.evicted}")
-    return None
+    return Failure(Cause.IMAGE_OR_CONFIG, pod.setup) if pod.setup else None
 
 
 def blame(engine: Engine, log: str, run: Ended, under_load: bool) -> Failure:
@@ -148,7 +164,21 @@ def _ended(state: Object) -> Ended | None:
     run = state.get("terminated")
     if run is None:
         return None
-    return Ended(run.get("exitCode"), run.get("reason") or "", (run.get("message") or "").strip())
+    began, ended = (datetime.fromisoformat(run[at]) if run.get(at) else None for at in ("startedAt", "finishedAt"))
+    ran_s = (ended - began).total_seconds() if began and ended else None
+    return Ended(run.get("exitCode"), run.get("reason") or "", (run.get("message") or "").strip(), ran_s)
+
+
+def _given_up(status: Object) -> str:
+    """Why a node has given up a pod (one whose containers are restarted fails in no other way); empty: it has not."""
+    if status.get("phase") != "Failed":
+        return ""
+    return ": ".join(filter(None, (status.get("reason"), status.get("message")))) or "it failed"
+
+
+def _began(status: Object) -> bool:
+    """Whether a container has ever been made."""
+    return bool((status.get("state") or {}).keys() - {"waiting"} or status.get("lastState"))
 
 
 def _trouble(status: Object) -> str:

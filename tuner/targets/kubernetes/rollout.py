@@ -15,7 +15,8 @@ from tuner.targets.kubernetes import replicas
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.external import fail_if_changed
 from tuner.targets.kubernetes.fields import Object, container_of
-from tuner.targets.kubernetes.pods import Ended, PodState, blame, read_pod, setup_failure
+from tuner.targets.kubernetes.pods import Ended, PodState, blame, read_pod, setup_failure, taken_away
+from tuner.targets.kubernetes.probes import impatient
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
 from tuner.targets.kubernetes.route import Route
 from tuner.targets.kubernetes.serving import Health, Serving
@@ -69,7 +70,7 @@ class Rollout:
         self._log = ""
         self._problem = ""
         self._connected = False
-        self._probed = bool(container_of(start.deployment, start.container).get("readinessProbe"))
+        self._container = container_of(start.deployment, start.container)
         self._forgiven = 0
 
     async def wait(self) -> Ready:
@@ -111,7 +112,9 @@ class Rollout:
 
     async def _pod(self, replicaset: Object) -> PodState | None:
         found = [read_pod(pod, self._start.container) for pod in await replicas.pods(self._client, replicaset)]
-        return next((pod for pod in found if not pod.deleting), None)
+        left = [pod for pod in found if not pod.deleting]
+        # One that its node turned away stays beside the pod that replaces it.
+        return min(left, key=lambda pod: (not pod.ended_by_node, bool(pod.unschedulable)), default=None)
 
     def _fail_if_refused(self, replicaset: Object | None) -> None:
         """Pods that the API server does not accept: quotas, policies, webhooks.
@@ -132,7 +135,7 @@ class Rollout:
             raise TrialFailed(Failure(Cause.UNKNOWN, message, str(deployment.get("status", {}).get("conditions"))))
 
     async def _fail_if_broken(self, pod: PodState) -> None:
-        failure = setup_failure(pod)
+        failure = taken_away(pod) or setup_failure(pod)
         if failure is not None:
             raise TrialFailed(failure)
         if not pod.unschedulable:
@@ -150,7 +153,13 @@ class Rollout:
             self._since["pod"] = time.monotonic()
             self._say("GPU memory was not free yet; started again")
             return
-        raise TrialFailed(blame(self._start.engine, log, run, under_load=False))
+        failure = blame(self._start.engine, log, run, under_load=False)
+        spec = self._start.deployment["spec"]["template"]["spec"]
+        probe = impatient(self._container, spec.get("terminationGracePeriodSeconds"), run)
+        if failure.cause in _NAMELESS and probe is not None:
+            message = f"the kubelet ended it after {run.ran_s:.0f} s without an answer: {probe}"
+            raise TrialFailed(Failure(Cause.SLOW_START, message, failure.evidence))
+        raise TrialFailed(failure)
 
     async def _last_words(self, pod: PodState) -> str:
         """The log of the run that ended, also where the container has been started again since we looked."""
@@ -189,7 +198,7 @@ class Rollout:
 
     def _fail_if_out_of_reach(self, pod: PodState, health: Health) -> None:
         """The kubelet reaches an engine that we do not. Without a readinessProbe a pod is ready while it loads."""
-        refused = self._probed and not self._connected
+        refused = bool(self._container.get("readinessProbe")) and not self._connected
         if not (pod.ready and (health.unroutable or refused)):
             self._since.pop("no route", None)
         elif self._for("no route") > _NO_ROUTE_GRACE_S:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from tuner.core.cause import Cause
-from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure
+from tuner.targets.kubernetes.pods import PodState, read_pod, setup_failure, taken_away
+from tuner.targets.kubernetes.probes import impatient
 
 Object = dict[str, Any]
 RUNNING = {"running": {"startedAt": "2026-11-22T04:00:00Z"}}
@@ -89,13 +91,54 @@ def test_an_init_container_that_keeps_failing_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "cause"),
-    [("The node was low on resource: memory.", Cause.HOST_OOM), ("The node was low on disk", Cause.EXTERNAL_CHANGE)],
+    ("reason", "message", "cause"),
+    [
+        ("Evicted", "The node was low on resource: memory.", Cause.HOST_OOM),
+        ("Evicted", "The node was low on disk", Cause.EXTERNAL_CHANGE),
+        ("Terminated", "Pod was terminated in response to imminent node shutdown.", Cause.EXTERNAL_CHANGE),
+    ],
 )
-def test_an_eviction_is_told_by_its_reason(message: str, cause: Cause) -> None:
-    failure = setup_failure(pod(ended(137), reason="Evicted", message=message))
+def test_a_pod_that_its_node_ended_is_told_by_the_nodes_reason(reason: str, message: str, cause: Cause) -> None:
+    failure = taken_away(pod(ended(137), phase="Failed", reason=reason, message=message))
     assert failure is not None
     assert failure.cause is cause
+    assert f"{reason}: {message}" in failure.message
+
+
+def test_a_pod_that_its_node_turned_away_was_never_started() -> None:
+    message = "Allocate failed due to requested number of devices unavailable for nvidia.com/gpu"
+    status = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": message}
+    state = read_pod({"metadata": {"name": "p"}, "spec": {"nodeName": "n"}, "status": status}, "engine")
+    assert state.unschedulable == f"UnexpectedAdmissionError: {message}"
+    assert (state.phrase, taken_away(state)) == ("waiting to be scheduled", None)
+
+
+PROBE = {"periodSeconds": 10, "failureThreshold": 6}
+
+
+@pytest.mark.parametrize(
+    ("container", "code", "seconds", "allowed"),
+    [
+        ({"startupProbe": PROBE}, 137, 60, "startupProbe allows 60 s"),
+        ({"startupProbe": PROBE}, 0, 88, "startupProbe allows 60 s"),  # it took its time to end
+        ({"startupProbe": {**PROBE, "initialDelaySeconds": 30}}, 143, 85, "startupProbe allows 90 s"),
+        ({"livenessProbe": PROBE}, 143, 52, "livenessProbe allows 60 s"),
+        ({"startupProbe": PROBE, "livenessProbe": {"periodSeconds": 1}}, 143, 5, None),
+        ({"startupProbe": PROBE}, 1, 60, None),
+        ({"startupProbe": PROBE}, 137, 20, None),
+        ({"startupProbe": PROBE}, 137, 300, None),
+        ({"readinessProbe": PROBE}, 137, 60, None),
+    ],
+)
+def test_a_run_that_a_probe_ended_is_known_by_its_length(
+    container: Object, code: int, seconds: int, allowed: str | None
+) -> None:
+    finished = datetime(2026, 11, 22, 4, 0, tzinfo=UTC) + timedelta(seconds=seconds)
+    run = {"exitCode": code, "startedAt": "2026-11-22T04:00:00Z", "finishedAt": finished.isoformat()}
+    crash = pod({"terminated": run}).crash
+    assert crash is not None
+    told = impatient(container, 30, crash)
+    assert told == (allowed and f"its {allowed}")
 
 
 def test_the_schedulers_message_is_kept() -> None:
