@@ -20,7 +20,8 @@ test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 e2e: $(VENV)/.dev ## run the end-to-end tests on a real cluster (tests/e2e/conftest.py says which)
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e -m "not outage" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest tests/e2e -m outage
 
 lint: $(VENV)/.dev ## check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -23,6 +23,13 @@ from tests.e2e.support.engine import RealEngine
 from tests.e2e.support.kubectl import Kubectl
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Say what may not run side by side (`--dist loadgroup`): one real engine at a time, and a module's shared one."""
+    for item in items:
+        group = "engine" if item.get_closest_marker("engine") else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """A real cluster whose API server answers."""

@@ -73,6 +73,7 @@ def test_a_value_put_back_by_another_manager_is_not_untouched(kubectl: Kubectl) 
     assert_untouched(before, quiet.get())
 
 
+@pytest.mark.outage
 def test_the_api_server_goes_down_and_comes_back(cluster: Cluster, kubectl: Kubectl) -> None:
     kubectl.apply(PAUSE)
     began = time.monotonic()

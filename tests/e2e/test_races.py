@@ -146,6 +146,7 @@ def test_restoring_a_study_that_still_runs_stops_it(engine: Bench, tuner: Tuner,
     assert engine.leases() == []
 
 
+@pytest.mark.outage
 @pytest.mark.parametrize("at", [CHANGED, "before PATCH deployments template 1"])
 def test_an_outage_of_the_api_server_is_waited_out(engine: Bench, cluster: Cluster, tuner: Tuner, at: str) -> None:
     """In the middle of a rollout, and while everything is being put back."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.e2e.support.alone import alone
 from tests.e2e.support.kubectl import Kubectl, KubectlFailed
 from tests.e2e.support.requirement import missing
 
@@ -84,7 +85,8 @@ def find_cluster() -> Cluster:
         return Cluster(Path(path))
     if not (shutil.which("kind") and shutil.which("docker")):
         missing("no cluster: set TUNER_E2E_KUBECONFIG, or install kind and docker")
-    done = subprocess.run([KIND], capture_output=True, text=True, timeout=600, check=False)
+    with alone("kind"):
+        done = subprocess.run([KIND], capture_output=True, text=True, timeout=600, check=False)
     if done.returncode != 0:
         missing(f"{KIND.relative_to(ROOT)} failed: {done.stderr.strip()[-500:]}")
     return Cluster(Path(done.stdout.strip().splitlines()[-1]), kind=True)

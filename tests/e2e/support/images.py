@@ -7,6 +7,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+from tests.e2e.support.alone import alone
 from tests.e2e.support.cluster import ROOT, Cluster
 
 KIND_NAME = "tuner-e2e"
@@ -26,7 +27,8 @@ def build(cluster: Cluster, name: str, context: Path, *options: str) -> str:
         ]
     else:
         raise AssertionError(f"TUNER_E2E_IMAGE_BUILDER is not set: a command that builds {name} and loads it")
-    for command in commands:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
-        assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+    with alone("images"):
+        for command in commands:
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
+            assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
     return name

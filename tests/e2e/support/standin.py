@@ -25,7 +25,8 @@ _OTHER_KNOBS = (
     "enable_chunked_prefill",
     "block_size",
 )
-_STUDY = (
+#: Options of a `tuner start` that takes seconds.
+STUDY = (
     *("--objective", "throughput", "--concurrency", "8", "--prompt-tokens", "16", "--output-tokens", "2"),
     *("--slo", "error rate <= 50%", "--starts", "6", "--pairs", "2", "--rollout-deadline", "60s"),
     *(part for knob in _OTHER_KNOBS for part in ("--knob", f"{knob}=drop")),
@@ -96,7 +97,7 @@ class Bench:
 
     def arguments(self, tuner: Tuner, *more: str) -> tuple[str, ...]:
         """The arguments of a `tuner start` with a database in the command's own folder."""
-        return ("start", "--namespace", self.namespace, "--yes", "--storage", storage(tuner), *_STUDY, *more)
+        return ("start", "--namespace", self.namespace, "--yes", "--storage", storage(tuner), *STUDY, *more)
 
     def start(self, tuner: Tuner, *more: str, kill: Point | None = None, **options: Any) -> Ran:
         """Run `tuner start` on it."""
