@@ -51,7 +51,8 @@ def rights(made: Bench) -> Iterator[None]:
     account = f"--as=system:serviceaccount:{made.namespace}:tuner"
     try:
         end = time.monotonic() + 30
-        while not allowed(made.engine.kubectl, "get", "nodes", account):  # the API server learns of them in its own time
+        # The API server learns of them in its own time.
+        while not allowed(made.engine.kubectl, "get", "nodes", account):
             assert time.monotonic() < end
             time.sleep(0.2)
         yield
