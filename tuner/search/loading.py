@@ -104,7 +104,6 @@ class _Builder:
         self.fixed: dict[str, Value] = {}
         self.defaults: dict[str, Value] = {}
         self.given: dict[str, Value] = {}  # what this engine does not let one choose
-        self.why: dict[str, str] = {}
         self.left_out: list[LeftOut] = []
         self.notes: list[str] = []
         self.problems: list[str] = []
@@ -115,8 +114,6 @@ class _Builder:
             self.defaults[name] = declaration.default
             if closed(declaration.gates, self.info) is not None:
                 self.given[name] = declaration.default
-        if declaration.why:
-            self.why[name] = declaration.why
         if name in self.edited.fixed:
             self.fix(name)
         elif name in self.info.pinned and name in self.edited.named:
@@ -138,14 +135,12 @@ class _Builder:
             if name not in searched:
                 self.fixed.setdefault(name, value)
         return Space(
-            engine=self.document.engine,
             knobs=tuple(self.knobs),
             relations=self.document.relations,
             fixed=self.fixed,
             lossless=self.document.lossless | lossless,
             settings={**self.given, **_settings(self.info)},
             defaults=self.defaults,
-            why=self.why,
             left_out=tuple(self.left_out),
             notes=tuple(self.notes),
         )

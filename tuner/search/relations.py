@@ -30,11 +30,6 @@ class Relation:
     is_: Value | None = None
     why: str = ""
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every knob or setting that the relation speaks of."""
-        return tuple(name for name in (self.left, self.right, self.when) if isinstance(name, str))
-
     def applies(self, values: Mapping[str, Value]) -> bool:
         """Whether `values` know both sides and meet the `when`."""
         if self.when is not None and values.get(self.when) != self.is_:

@@ -73,12 +73,6 @@ class Screen:
     _starts: list[_Start] = field(default_factory=list)
     _disproved: bool = False  # an engine ran with flags that the planner thinks it refuses
 
-    def __str__(self) -> str:
-        if self.model is None or self.gpu is None:
-            missing = "model" if self.gpu else "GPU" if self.model else "model and GPU"
-            return f"the {missing} is not known: candidates are turned down only by what earlier starts have shown"
-        return f"candidates that {self.model.name} on {self.gpu.name} has no memory for are turned down"
-
     def check(self, candidate: Candidate) -> Failure | None:
         """Why not to start this candidate, or None: start it."""
         values = self._explicit(candidate)

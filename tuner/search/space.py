@@ -29,17 +29,15 @@ class Space:
     `fixed` are values that every candidate carries without being searched: fixed by the user, or found on the target in
     a knob that is left out. `lossless` are the settings, searched or not, that leave what the model writes as it is.
     `settings` are other settings that relations speak of (max_model_len). `defaults` are the
-    engine's own values as far as known beforehand. `why` says in one line what a knob does.
+    engine's own values as far as known beforehand.
     """
 
-    engine: str
     knobs: tuple[Knob, ...]
     relations: tuple[Relation, ...] = ()
     fixed: Mapping[str, Value] = field(default_factory=dict)
     lossless: frozenset[str] = frozenset()
     settings: Mapping[str, Value] = field(default_factory=dict)
     defaults: Mapping[str, Value] = field(default_factory=dict)
-    why: Mapping[str, str] = field(default_factory=dict)
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()  # what to tell the user of what is searched
 

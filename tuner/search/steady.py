@@ -31,11 +31,10 @@ class Engine:
 
 @dataclass(frozen=True)
 class Steady:
-    """The steady state at one rate. Seconds; `batch` is the mean number of sequences that decode together."""
+    """The steady state at one rate. Seconds."""
 
     step_s: float
     chunk_step_s: float  # a step that carries as much of a prompt as fits
-    batch: float
     chunks_per_token: float  # how many such steps fall on one decoded token
     prefill_s: float
     waiting_s: float
@@ -111,7 +110,7 @@ def _queues(engine: Engine, workload: Workload, rate: float, step: float, slots:
     used = batch / slots
     lifetime = output * step
     waiting += lifetime * used ** (math.sqrt(2 * (slots + 1)) - 1) / (slots * (1 - used))
-    return Steady(step, full, batch, rate * chunks * step, front + service + step, waiting)
+    return Steady(step, full, rate * chunks * step, front + service + step, waiting)
 
 
 def _prefilled(engine: Engine, workload: Workload) -> float:

@@ -44,11 +44,6 @@ class Phase(StrEnum):
     RECORDED = "recorded"
     TOLD = "told"
 
-    @property
-    def final(self) -> bool:
-        """Whether the trial's outcome is in the database once this phase is."""
-        return self in (Phase.RECORDED, Phase.TOLD)
-
 
 @dataclass(frozen=True)
 class PhaseRecord:

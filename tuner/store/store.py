@@ -181,10 +181,8 @@ class Store:
         """Enter a trial in phase `suggested` under the study's next number (the first is 0)."""
         with self._database.writing() as connection:
             # Locks the study's row on PostgreSQL; on SQLite the transaction holds the only write lock already.
-            if (
-                connection.execute(select(studies.c.id).where(studies.c.id == study_id).with_for_update()).first()
-                is None
-            ):
+            study = select(studies.c.id).where(studies.c.id == study_id).with_for_update()
+            if connection.execute(study).first() is None:
                 raise LookupError(f"no study has id {study_id}")
             last = connection.execute(select(func.max(trials.c.number)).where(trials.c.study_id == study_id)).scalar()
             values = {
@@ -211,7 +209,7 @@ class Store:
         """Enter the phase that begins now. Raises Conflict for a trial whose outcome is recorded already."""
         with self._database.writing() as connection:
             current = _lock_trial(connection, trial_id)
-            if current.recorded is not None and not phase.final:
+            if current.recorded is not None:
                 raise Conflict(f"trial {current.number} is recorded already and can't enter phase {phase.value!r}")
             connection.execute(update(trials).where(trials.c.id == trial_id).values(phase=phase.value))
             _began(connection, trial_id, phase, now)
@@ -246,10 +244,10 @@ class Store:
         if failure is None and verdict is not None:
             failure = verdict.failure
         outcome = {
-            "verdict": _maybe(verdict, "verdict"),
-            "measurement": _maybe(measurement, "measurement"),
-            "facts": _maybe(facts, "facts"),
-            "failure": _maybe(failure, "failure"),
+            "verdict": encode(verdict, "verdict"),
+            "measurement": encode(measurement, "measurement"),
+            "facts": encode(facts, "facts"),
+            "failure": encode(failure, "failure"),
             "screened": screened,
             "start_s": encode(start_s, "start_s"),
             "probe_s": encode(probe_s, "probe_s"),
@@ -260,8 +258,7 @@ class Store:
             if current.recorded is None:
                 values = {**outcome, "phase": Phase.RECORDED.value, "recorded": now}
                 connection.execute(update(trials).where(trials.c.id == trial_id).values(values))
-                if current.phase != Phase.RECORDED.value:
-                    _began(connection, trial_id, Phase.RECORDED, now)
+                _began(connection, trial_id, Phase.RECORDED, now)
             elif any(getattr(current, name) != value for name, value in outcome.items()):
                 raise Conflict(f"trial {current.number} is recorded already, with another outcome")
             return _trial(connection, trial_id)
@@ -298,7 +295,3 @@ def _lock_trial(connection: Connection, trial_id: int) -> Any:
 
 def _began(connection: Connection, trial_id: int, phase: Phase, now: datetime) -> None:
     connection.execute(insert(phases).values(trial_id=trial_id, phase=phase.value, began=now))
-
-
-def _maybe(value: object, path: str) -> Any:
-    return None if value is None else encode(value, path)

@@ -85,7 +85,7 @@ def test_without_latency_slos_capacity_is_what_it_can_serve() -> None:
     assert found.value > 0.9 * limited.value
 
 
-@pytest.mark.parametrize("space", [load_space("vllm", cpu_target()), small_space(), Space("vllm", ())])
+@pytest.mark.parametrize("space", [load_space("vllm", cpu_target()), small_space(), Space(())])
 def test_without_a_known_gpu_rules_of_the_field_order_the_first(space: Space) -> None:
     ranked = rank(space, None, {"max_num_seqs": 64, "max_num_batched_tokens": 512}, 3)
     assert bool(ranked) == bool(space.knobs)

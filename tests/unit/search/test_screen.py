@@ -54,11 +54,8 @@ def test_close_to_a_cliff_it_is_run() -> None:
     assert (False, True) not in told.values()
 
 
-def test_unknown_gpu_turns_nothing_down_and_says_so() -> None:
-    judge = blind()
-    assert judge.check(candidate(max_num_seqs=1024, gpu_memory_utilization=0.96)) is None
-    assert "not known" in str(judge)
-    assert "H100" in str(screen())
+def test_unknown_gpu_turns_nothing_down() -> None:
+    assert blind().check(candidate(max_num_seqs=1024, gpu_memory_utilization=0.96)) is None
 
 
 def test_one_deterministic_failure_turns_down_all_that_ask_for_more() -> None:

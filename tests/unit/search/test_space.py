@@ -114,7 +114,7 @@ def test_small_space_lists_each_candidate_once() -> None:
 
 
 def test_continuous_space_is_not_listed() -> None:
-    space = Space("x", (Knob("share", KnobKind.FLOAT, 0.0, 1.0),))
+    space = Space((Knob("share", KnobKind.FLOAT, 0.0, 1.0),))
     with pytest.raises(ValueError, match="continuous"):
         next(space.candidates())
 

@@ -188,7 +188,7 @@ async def test_a_trial_that_was_killed_before_its_start_cost_nothing(studies: St
 
 
 async def test_random_search_does_not_suggest_the_baseline_after_a_resume(tmp_path: Path) -> None:
-    space = Space("vllm", (Knob("max_num_seqs", KnobKind.CHOICE, choices=(16, 64)),))
+    space = Space((Knob("max_num_seqs", KnobKind.CHOICE, choices=(16, 64)),))
     with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
         loop = await loop_with(store, FEW)
         loop.space, loop.sampler = space, RandomSampler(space, 1)
