@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select
+from sqlalchemy import ColumnElement, Connection, Row, Table, select
 
-from tuner.core.cause import Failure
-from tuner.core.hardware import EngineFacts
-from tuner.core.knob import Candidate
-from tuner.core.measurement import Level, Measurement, Verdict
 from tuner.store import tables
-from tuner.store.codec import T, decode
-from tuner.store.records import Phase, PhaseRecord, StudyRecord, StudyState, TrialKind, TrialRecord
+from tuner.store.codec import decode
+from tuner.store.records import StudyRecord, TrialRecord
 
 
 def study(row: Row[Any]) -> StudyRecord:
     """A row of the table of studies."""
-    return StudyRecord(**{**row._mapping, "state": StudyState(row.state)})
+    return decode(StudyRecord, row._mapping)
 
 
 def study_by_id(connection: Connection, study_id: int) -> StudyRecord:
@@ -32,37 +28,18 @@ def study_by_id(connection: Connection, study_id: int) -> StudyRecord:
 def trials(connection: Connection, which: ColumnElement[bool]) -> list[TrialRecord]:
     """The trials for which `which` (a condition on the table of trials) holds, by study and number."""
     table = tables.trials
-    phases, levels = _phases(connection, which), _levels(connection, which)
+    phases, levels = _of_trials(connection, tables.phases, which), _of_trials(connection, tables.levels, which)
     found = connection.execute(select(table).where(which).order_by(table.c.study_id, table.c.number))
-    return [_trial(row, tuple(phases[row.id]), tuple(levels[row.id])) for row in found]
+    records = []
+    for row in found:
+        own = {"phases": [one._mapping for one in phases[row.id]], "levels": [one.level for one in levels[row.id]]}
+        records.append(decode(TrialRecord, {**row._mapping, **own}))
+    return records
 
 
-def _phases(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[PhaseRecord]]:
-    table, found = tables.phases, defaultdict(list)
+def _of_trials(connection: Connection, table: Table, which: ColumnElement[bool]) -> dict[int, list[Row[Any]]]:
+    """The rows of a table that belong to these trials, by trial and in the order of their entry."""
+    found = defaultdict(list)
     for row in connection.execute(select(table).join(tables.trials).where(which).order_by(table.c.id)):
-        found[row.trial_id].append(PhaseRecord(Phase(row.phase), row.began))
+        found[row.trial_id].append(row)
     return found
-
-
-def _levels(connection: Connection, which: ColumnElement[bool]) -> dict[int, list[Level]]:
-    table, found = tables.levels, defaultdict(list)
-    for row in connection.execute(select(table).join(tables.trials).where(which).order_by(table.c.id)):
-        found[row.trial_id].append(decode(Level, row.level))
-    return found
-
-
-def _trial(row: Row[Any], phases: tuple[PhaseRecord, ...], levels: tuple[Level, ...]) -> TrialRecord:
-    decoded = {
-        "kind": TrialKind(row.kind),
-        "phase": Phase(row.phase),
-        "candidate": decode(Candidate, row.candidate),
-        "verdict": _maybe(Verdict, row.verdict),
-        "measurement": _maybe(Measurement, row.measurement),
-        "facts": _maybe(EngineFacts, row.facts),
-        "failure": _maybe(Failure, row.failure),
-    }
-    return TrialRecord(**{**row._mapping, **decoded, "phases": phases, "levels": levels})
-
-
-def _maybe(kind: type[T], data: Any) -> T | None:
-    return None if data is None else decode(kind, data)
