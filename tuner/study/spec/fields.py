@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,20 +32,17 @@ def _reading(error: InvalidInput) -> ValueError:
     return ValueError("; ".join(error.problems))
 
 
-def _slo(text: str) -> str:
-    try:
-        parse_slo(text)
-    except InvalidInput as error:
-        raise _reading(error) from None
-    return text.strip()
+def _taken_by(read: Callable[[str], object]) -> AfterValidator:
+    """Text that `read` takes; what it says against others is told in its own words."""
 
+    def check(text: str) -> str:
+        try:
+            read(text)
+        except InvalidInput as error:
+            raise _reading(error) from None
+        return text
 
-def _gpu(name: str) -> str:
-    try:
-        find_gpu(name)
-    except InvalidInput as error:
-        raise _reading(error) from None
-    return name
+    return AfterValidator(check)
 
 
 def _model(name: str, info: ValidationInfo) -> str:
@@ -77,19 +75,8 @@ def _beside(name: str, info: ValidationInfo) -> Path:
     return (folder / Path(name).expanduser()).absolute()
 
 
-def _engine(name: str) -> str:
-    try:
-        space_file(name)
-    except InvalidInput as error:
-        raise _reading(error) from None
-    return name
-
-
-def _storage(text: str) -> str:
-    try:
-        return parse_url(text).render_as_string(hide_password=False)
-    except InvalidInput as error:
-        raise _reading(error) from None
+def _absolute(url: str) -> str:
+    return parse_url(url).render_as_string(hide_password=False)
 
 
 def _endpoint(text: str) -> str:
@@ -141,20 +128,20 @@ def _moment(value: Any, info: ValidationInfo) -> Any:
 Text = Annotated[str, Field(min_length=1, max_length=1000, description="text")]
 Share = Annotated[float, BeforeValidator(parse_share)]
 Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
-GpuName = Annotated[str, AfterValidator(_gpu), Field(description="a GPU of the catalogue, e.g. H100")]
+GpuName = Annotated[str, _taken_by(find_gpu), Field(description="a GPU of the catalogue, e.g. H100")]
 ModelName = Annotated[
     str, AfterValidator(_model), Field(description="a model of the catalogue, e.g. Llama-3.1-8B, or a config.json")
 ]
 KnobValue = Annotated[Any, BeforeValidator(_knob_value), Field(description=_VALUE)]
-EngineName = Annotated[str, AfterValidator(_engine), Field(description="an engine with a search space")]
-SloText = Annotated[str, AfterValidator(_slo), Field(description=_SLO)]
+EngineName = Annotated[str, _taken_by(space_file), Field(description="an engine with a search space")]
+SloText = Annotated[str, _taken_by(parse_slo), AfterValidator(str.strip), Field(description=_SLO)]
 FileName = Annotated[str, AfterValidator(_file), Field(description="the path of a JSONL file")]
 Endpoint = Annotated[
     str,
     Field(pattern=r"^https?://[^\s/]+(/\S*)?$", description="a URL, e.g. http://10.0.0.5:8000"),
     AfterValidator(_endpoint),
 ]
-StorageUrl = Annotated[str, AfterValidator(_storage), Field(description=STORAGE)]
+StorageUrl = Annotated[str, _taken_by(parse_url), AfterValidator(_absolute), Field(description=STORAGE)]
 Moment = Annotated[datetime | None, BeforeValidator(_moment), Field(description=MOMENT)]
 Label = Annotated[str, Field(pattern=_LABEL, description="a namespace: lower case letters, digits, hyphens")]
 Subdomain = Annotated[str, Field(pattern=_SUBDOMAIN, description="a Deployment: lower case letters, digits, - .")]
