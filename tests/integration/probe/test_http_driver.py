@@ -1,67 +1,18 @@
-"""The HTTP driver and its load process against a real server on loopback."""
+"""The HTTP driver against a real server on loopback."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from tests.integration.probe.driving import driving, kinds, plan, run
 from tests.integration.probe.fake_openai import FakeOpenAI, read_counters
 from tuner.core.cause import Cause, TrialFailed
-from tuner.core.knob import Candidate
-from tuner.core.request import Driver, LevelPlan, LevelRecords, PlannedRequest
-from tuner.core.slo import parse_slo
-from tuner.core.workload import Api, Lengths, Load, Objective, Workload
-from tuner.probe import HttpDriver, Job, Limits, http_driver, measure, soak
-from tuner.simulator.catalogue import GPUS, MODELS
-from tuner.targets.simulated import SimulatedTarget
-
-
-@asynccontextmanager
-async def driving(
-    server: FakeOpenAI, model: str, *, api: Api = Api.COMPLETIONS, api_key: str | None = None
-) -> AsyncIterator[HttpDriver]:
-    async with server.serving():
-        driver = http_driver(server.url, model, api=api, api_key=api_key, counters=read_counters)
-        try:
-            yield driver
-        finally:
-            await driver.close()
-
-
-def plan(
-    n: int = 24,
-    *,
-    rate: float | None = None,
-    tokens: int = 8,
-    looks: Sequence[int] = (),
-    timeout_s: float = 5.0,
-    max_s: float = 20.0,
-    concurrency: int = 8,
-) -> LevelPlan:
-    load = Load(rate=rate) if rate else Load(concurrency=concurrency)
-    requests = tuple(
-        PlannedRequest(i, 5, tokens, i / rate if rate else None, text="one two three four five") for i in range(n)
-    )
-    return LevelPlan(load, requests, tuple(looks), timeout_s, max_s)
-
-
-async def run(model: str, a_plan: LevelPlan | None = None, **options: object) -> LevelRecords:
-    async with driving(FakeOpenAI(), model, **options) as driver:  # type: ignore[arg-type]
-        return await driver.level(a_plan or plan(), lambda _: False)
-
-
-def kinds(found: LevelRecords) -> dict[str, int]:
-    errors = [record.error.partition(":")[0] for record in found.records if record.error]
-    return {kind: errors.count(kind) for kind in errors}
+from tuner.core.workload import Api
+from tuner.probe import http_driver
 
 
 @pytest.mark.parametrize("api", list(Api))
@@ -256,77 +207,6 @@ async def test_nobody_listening_is_a_crash_not_a_measurement() -> None:
     assert caught.value.failure.cause is Cause.CRASH_UNDER_LOAD
 
 
-async def test_a_killed_load_process_is_a_probe_error_and_the_next_level_gets_a_new_one() -> None:
-    async with driving(FakeOpenAI(), "good") as driver:
-        level = asyncio.create_task(driver.level(plan(400, rate=50), lambda _: False))
-        await _until(lambda: driver.load_pid is not None)
-        await asyncio.sleep(1)
-        assert driver.load_pid is not None
-        os.kill(driver.load_pid, signal.SIGKILL)
-        with pytest.raises(TrialFailed) as caught:
-            await level
-        again = await driver.level(plan(5), lambda _: False)
-
-    assert caught.value.failure.cause is Cause.PROBE_ERROR
-    assert "signal 9" in caught.value.failure.message
-    assert len(again.records) == 5
-
-
-async def test_cancelling_a_level_leaves_no_load_behind() -> None:
-    server = FakeOpenAI()
-    async with driving(server, "good") as driver:
-        level = asyncio.create_task(driver.level(plan(1000, rate=50), lambda _: False))
-        await _until(lambda: bool(server.bodies))
-        level.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await level
-        await asyncio.sleep(0.3)
-        sent = len(server.bodies)
-        await asyncio.sleep(0.3)
-        assert len(server.bodies) == sent
-
-
-async def test_the_load_process_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    script = tmp_path / "parent.py"
-    script.write_text(
-        "import asyncio, sys\n"
-        "from tuner.probe.load_process import LoadProcess\n"
-        "async def main():\n"
-        "    process = await LoadProcess.start()\n"
-        "    print(process.pid, flush=True)\n"
-        "    await asyncio.sleep(60)\n"
-        "asyncio.run(main())\n"
-    )
-    root = str(Path(__file__).parents[3])
-    parent = await asyncio.create_subprocess_exec(
-        sys.executable, str(script), stdout=asyncio.subprocess.PIPE, env={**os.environ, "PYTHONPATH": root}
-    )
-    assert parent.stdout is not None
-    pid = int(await parent.stdout.readline())
-    await asyncio.sleep(1)
-    assert not _gone(pid)
-    parent.kill()
-    await parent.wait()
-
-    await _until(lambda: _gone(pid))
-
-
-async def _until(true: Callable[[], bool]) -> None:
-    for _ in range(100):
-        if true():
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("still not true after 5 s")
-
-
-def _gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return True
-    return state == "Z"  # dead; whoever adopted it has not asked yet
-
-
 @pytest.mark.parametrize("api", list(Api))
 async def test_greedy_outputs_come_with_the_first_log_probability(api: Api) -> None:
     server = FakeOpenAI()
@@ -336,74 +216,3 @@ async def test_greedy_outputs_come_with_the_first_log_probability(api: Api) -> N
     assert output.tokens == (" one", " two")
     assert output.first_logprob == -0.5
     assert server.bodies[0]["temperature"] == 0
-
-
-async def test_a_whole_measurement_over_http_with_calibrated_prompts() -> None:
-    server = FakeOpenAI(first_s=0.01, step_s=0.001)
-    job = Job(
-        Workload(prompt=Lengths(100), output=Lengths(4), shared_prefix=40),
-        Objective(rate=60),
-        (parse_slo("ttft p95 <= 2s"), parse_slo("error rate <= 1%")),
-        seed=3,
-        incumbent_rate=60,
-        limits=Limits(levels=1),
-    )
-    async with driving(server, "good") as driver:
-        measurement = await measure(driver, job)
-
-    level = measurement.level
-    assert measurement.value == pytest.approx(240, rel=0.01)
-    assert level.load.rate == 60
-    assert level.statistics["ttft"].count == level.requests
-    # The server says 3 tokens a word and 7 more; 140 tokens were wanted.
-    sent = [3 * len(body["prompt"].split()) + 7 for body in server.bodies[-50:]]
-    assert sum(sent) / len(sent) == pytest.approx(140, abs=3)
-    assert len({body["prompt"] for body in server.bodies}) == len(server.bodies)
-
-
-async def test_a_probe_that_is_late_says_so() -> None:
-    server = FakeOpenAI()
-    async with server.serving():
-        driver = http_driver(server.url, "good", counters=read_counters)
-        try:
-            level = asyncio.create_task(driver.level(plan(150, rate=50), lambda _: False))
-            await _until(lambda: bool(server.bodies))
-            pid = driver.load_pid
-            assert pid is not None
-            for _ in range(4):
-                os.kill(pid, signal.SIGSTOP)
-                await asyncio.sleep(0.15)
-                os.kill(pid, signal.SIGCONT)
-                await asyncio.sleep(0.15)
-            found = await level
-        finally:
-            await driver.close()
-
-    assert found.lag_p99_s > 0.05
-
-
-async def test_a_soak_fails_when_requests_do() -> None:
-    async with driving(FakeOpenAI(), "good") as driver:
-        assert (await soak(driver, Workload(Lengths(20, 0.5), Lengths(8)), 4, seed=1)).answer.value == "pass"
-    async with driving(FakeOpenAI(), "busy") as driver:
-        level = await soak(driver, Workload(Lengths(20), Lengths(8)), 4, seed=1)
-    assert level.answer.value == "fail"
-    assert level.errors["http 503"] >= 2
-
-
-async def simulated_driver() -> Driver:
-    target = SimulatedTarget(MODELS["Llama-3.1-8B"], GPUS["H100"], fixed={"max_model_len": 512})
-    await target.acquire("test")
-    running = await target.apply(Candidate(), 1800.0, lambda _: None)
-    assert running.driver is not None
-    return running.driver
-
-
-@pytest.mark.parametrize("simulated", [True, False])
-async def test_a_prompt_over_the_context_length_has_one_cause_on_every_driver(simulated: bool) -> None:
-    job = Job(Workload(Lengths(1000), Lengths(8)), Objective(rate=1), (parse_slo("ttft p95 <= 2s"),), seed=1)
-    async with driving(FakeOpenAI(), "refuse") as over_http:
-        with pytest.raises(TrialFailed, match="maximum context length") as caught:
-            await measure(await simulated_driver() if simulated else over_http, job)
-
-    assert caught.value.failure.cause is Cause.PROBE_ERROR

@@ -176,3 +176,11 @@ async def failure(target: KubernetesTarget, wanted: Candidate, deadline_s: float
     with pytest.raises(TrialFailed) as caught:
         await start(target, wanted, deadline_s)
     return caught.value.failure
+
+
+async def killed(target: KubernetesTarget) -> None:
+    """What kill -9 leaves: nothing renewed, nothing restored."""
+    assert target._taken is not None
+    assert target._taken._task is not None
+    target._taken._task.cancel()
+    target._taken = None
