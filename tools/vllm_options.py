@@ -30,7 +30,7 @@ def rows(parser: argparse.ArgumentParser) -> Iterator[dict[str, Any]]:
     for group in parser._action_groups:
         for action in group._group_actions:
             if any(name.startswith("--") for name in action.option_strings) and action.dest != "help":
-                yield _row(action)
+                yield _row(action, "" if group is parser._optionals else group.title or "")
 
 
 def document(version: str, options: Iterable[dict[str, Any]]) -> str:
@@ -42,7 +42,7 @@ def document(version: str, options: Iterable[dict[str, Any]]) -> str:
     return f'{{\n{lines} "options": [\n{listed}\n ]\n}}\n'
 
 
-def _row(action: argparse.Action) -> dict[str, Any]:
+def _row(action: argparse.Action, group: str) -> dict[str, Any]:
     name, *aliases = (one.removeprefix("--") for one in action.option_strings if one.startswith("--"))
     has_negation = isinstance(action, argparse.BooleanOptionalAction)
     said: Mapping[str, Any] = {
@@ -51,6 +51,7 @@ def _row(action: argparse.Action) -> dict[str, Any]:
         "choices": [str(choice) for choice in action.choices or () if choice is not None],
         "many": action.nargs == "+",
         "repeats": isinstance(action, argparse._AppendAction),
+        "group": group,
     }
     return {"name": name, "type": _type(action), **{key: value for key, value in said.items() if value}}
 

@@ -87,6 +87,10 @@ class Engine(Protocol):
         """All that the newest known version's command line sets, by the names that knobs have."""
         ...
 
+    def service(self, setting: str) -> str | None:
+        """What one of `settings` says of the service ("where it listens"); None where it is about speed."""
+        ...
+
     def misfit(self, knob: str, value: Value) -> str | None:
         """Why one of `settings` can't have this value, with what is allowed; None: it can."""
         ...

@@ -85,6 +85,11 @@ def _engine_of(document: Document, raw: str) -> Engine:
     declared = [declaration.name for declaration in document.knobs]
     names = dict.fromkeys([*declared, *engine.settings()])
     if name in names:
+        if name not in declared and (what := engine.service(name)) is not None:
+            raise InvalidInput(
+                f"{name}: says {what}, not how fast the engine is; allowed: {', '.join(declared)}, or another flag of "
+                "the engine's performance"
+            )
         return engine
     close = difflib.get_close_matches(name, names, n=3)
     instead = f"did you mean {' or '.join(close)}?" if close else f"allowed: {', '.join(declared)}, or another flag"

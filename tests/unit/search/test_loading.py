@@ -7,7 +7,10 @@ import pytest
 from tests.unit.search.targets import A100, cpu_target, target, whole_space, write
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import KnobKind
+from tuner.engines import engine_named
 from tuner.search import Space, load_space
+from tuner.search.document import read_document
+from tuner.search.loading import space_file
 from tuner.simulator.catalogue import find_gpu
 
 
@@ -152,7 +155,11 @@ def test_user_fixes_narrows_widens_adds_and_drops() -> None:
 
 
 def test_other_flags_of_the_engine_are_searched_in_the_type_of_their_range() -> None:
-    edits = {"stream_interval": {"low": 1, "high": 8}, "kv_offloading_size": {"low": 0.5, "high": 4}, "seed": [1, 2]}
+    edits = {
+        "stream_interval": {"low": 1, "high": 8},
+        "kv_offloading_size": {"low": 0.5, "high": 4},
+        "ubatch_size": [1, 2],
+    }
     more = {"enforce_eager": {"type": "bool"}, "max_model_len": 4096}
     space = load_space("vllm", target(), {**edits, **more}, allow_output_change=True)
     kinds = [str(space.by_name[name].kind) for name in (*edits, "enforce_eager")]
@@ -175,6 +182,27 @@ def test_other_flags_of_the_engine_are_searched_in_the_type_of_their_range() -> 
 )
 def test_what_the_engines_command_line_does_not_take_is_refused(knob: str, edit: object, told: str) -> None:
     assert f"search.knobs.{told}" in mistakes("vllm", target(), {knob: edit})
+
+
+@pytest.mark.parametrize(
+    ("knob", "edit", "what"),
+    [
+        ("port", [8000, 8001], "where it listens and who may call it"),
+        ("host", "0.0.0.0", "where it listens"),
+        ("api-key", "sk-hidden", "where it listens and who may call it"),
+        ("model", "other", "which model it serves"),
+        ("served_model_name", "alias", "which model it serves"),
+        ("seed", {"low": 1, "high": 2}, "which model it serves"),
+        ("load_format", "dummy", "where its weights come from"),
+        ("log_level", "debug", "what it logs"),
+        ("nnodes", 2, "where its processes find each other"),
+    ],
+)
+def test_what_says_what_is_served_and_to_whom_is_no_knob(knob: str, edit: object, what: str) -> None:
+    told = mistakes("vllm", target(), {knob: edit})
+    assert told.startswith(f"search.knobs.{knob.replace('-', '_')}: says {what}")
+    assert "not how fast the engine is; allowed: max_num_seqs, " in told
+    assert "sk-hidden" not in told
 
 
 def test_value_that_leaves_nothing_to_try_is_fixed() -> None:
@@ -214,14 +242,14 @@ def test_output_change_is_not_smuggled_in_by_fixing_it() -> None:
 
 def test_what_nobody_knows_to_be_harmless_needs_the_same_permission() -> None:
     assert "quantization: 'fp8' may change the engine's output" in mistakes("vllm", target(), {"quantization": "fp8"})
-    ranged = load_space("vllm", target(), {"seed": [1, 2], "stream_interval": [1, 8], "max_model_len": 4096})
-    assert "may change the engine's output" in reason(ranged, "seed")
+    ranged = load_space("vllm", target(), {"ubatch_size": [1, 2], "stream_interval": [1, 8], "max_model_len": 4096})
+    assert "may change the engine's output" in reason(ranged, "ubatch_size")
     assert "stream_interval" in names(ranged)
-    own_word = load_space("vllm", target(), {"seed": {"choices": [1, 2], "cost": "lossless"}})
-    assert "seed" in names(own_word)
+    own_word = load_space("vllm", target(), {"ubatch_size": {"choices": [1, 2], "cost": "lossless"}})
+    assert "ubatch_size" in names(own_word)
 
 
-@pytest.mark.parametrize("edits", [{"kv_cache_dtype": "fp8"}, {"quantization": "fp8"}, {"seed": [1, 2]}])
+@pytest.mark.parametrize("edits", [{"kv_cache_dtype": "fp8"}, {"quantization": "fp8"}, {"ubatch_size": [1, 2]}])
 def test_what_may_change_the_output_is_known_for_knobs_that_are_fixed_or_added_too(edits: dict[str, object]) -> None:
     space = load_space("vllm", target(), edits, allow_output_change=True)
     before = {"max_num_seqs": 64}
@@ -290,3 +318,10 @@ def test_yaml_is_version_1_2(tmp_path: Path) -> None:
     text = "engine: demo\nknobs:\n  mode: {type: choice, choices: [on, off, 017]}\n"
     space = load_space(write(tmp_path / "demo.yaml", text), target())
     assert space.by_name["mode"].choices == ("on", "off", 17)
+
+
+def test_every_knob_of_the_search_space_is_a_matter_of_speed() -> None:
+    vllm = engine_named("vllm")
+    declared = read_document(space_file("vllm"))
+    names = {knob.name for knob in declared.knobs} | declared.lossless
+    assert not [name for name in names & {*vllm.settings()} if vllm.service(name) is not None]

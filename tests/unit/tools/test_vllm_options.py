@@ -32,7 +32,7 @@ def union_dict_and_str(text: str) -> Any:
 
 def test_a_parser_becomes_rows_in_the_order_of_its_help() -> None:
     parser = argparse.ArgumentParser()
-    group = parser.add_argument_group("cache")
+    group = parser.add_argument_group("CacheConfig")
     group.add_argument("--block-size", type=optional_type(int), choices=[16, 32, None])
     group.add_argument("--enable-prefix-caching", "--apc", action=argparse.BooleanOptionalAction)
     parser.add_argument("model_tag", nargs="?")
@@ -53,8 +53,8 @@ def test_a_parser_becomes_rows_in_the_order_of_its_help() -> None:
         {"name": "middleware", "type": "str", "repeats": True},
         {"name": "served-model-name", "type": "str", "many": True},
         {"name": "optimization-level", "type": "str", "short": ["O"]},
-        {"name": "block-size", "type": "int", "choices": ["16", "32"]},
-        {"name": "enable-prefix-caching", "type": "bool", "aliases": ["apc"]},
+        {"name": "block-size", "type": "int", "choices": ["16", "32"], "group": "CacheConfig"},
+        {"name": "enable-prefix-caching", "type": "bool", "aliases": ["apc"], "group": "CacheConfig"},
     ]
 
 

@@ -45,6 +45,9 @@ class _Vllm:
     def settings(self) -> Collection[str]:
         return flags.settings()
 
+    def service(self, setting: str) -> str | None:
+        return flags.says_of_service(setting)
+
     def misfit(self, knob: str, value: Value) -> str | None:
         return flags.misfit(knob, value)
 

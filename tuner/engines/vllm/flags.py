@@ -11,6 +11,7 @@ from tuner.core.knob import Candidate, Value
 from tuner.engines.vllm import speculation
 from tuner.engines.vllm.history import past
 from tuner.engines.vllm.options import Option, Version, convert, options, version_of
+from tuner.engines.vllm.service import service
 
 #: Options that are read as knobs; the two knobs of speculation are read beside them.
 TUNABLES = (
@@ -101,6 +102,11 @@ def knobs(flag: str) -> tuple[str, ...]:
 def settings() -> tuple[str, ...]:
     """See Engine.settings."""
     return tuple(option.dest for option in options().options)
+
+
+def says_of_service(setting: str) -> str | None:
+    """See Engine.service."""
+    return service(_option(setting))
 
 
 def misfit(knob: str, value: Value) -> str | None:

@@ -34,7 +34,8 @@ class Option:
     """One option of `vllm serve`. Names are without dashes, with hyphens.
 
     `type` is one of bool (has a --no- form), switch (has none), int, float, size (an int that may be written 8k or 8K),
-    size-or-auto, json, str. `many` options take several values; of an option that `repeats` every use counts.
+    size-or-auto, json, str. `many` options take several values; of an option that `repeats` every use counts. `group`
+    is the part of vLLM's help that it stands in ("CacheConfig"; empty: before all of them).
     """
 
     name: str
@@ -44,6 +45,7 @@ class Option:
     choices: tuple[str, ...] = ()
     many: bool = False
     repeats: bool = False
+    group: str = ""
 
     @property
     def spec(self) -> FlagSpec:
@@ -104,6 +106,7 @@ def options() -> OptionTable:
                 choices=tuple(row.get("choices", ())),
                 many=row.get("many", False),
                 repeats=row.get("repeats", False),
+                group=row.get("group", ""),
             )
             for row in raw["options"]
         ),

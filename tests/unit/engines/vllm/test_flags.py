@@ -13,6 +13,7 @@ from tuner.core.errors import InvalidInput
 from tuner.core.flags import FlagEdit
 from tuner.core.knob import Candidate, Value
 from tuner.engines import engine_named
+from tuner.engines.vllm import service
 from tuner.engines.vllm.options import options, parse_size
 from tuner.podspec.edits import edit
 from tuner.podspec.flags import parse
@@ -243,3 +244,10 @@ def test_edits_name_flags_as_the_grammar_does() -> None:
 )
 def test_servers_are_told_from_what_runs_beside_them(image: str, argv: list[str], owned: bool) -> None:
     assert VLLM.owns(image, argv) is owned
+
+
+def test_what_is_listed_as_no_matter_of_speed_is_an_option_today() -> None:
+    known = {option.name: option.group for option in options().options}
+    assert service._OPTIONS.keys() <= known.keys()
+    assert service._GROUPS.keys() <= set(known.values())
+    assert all(known[name] == "ModelConfig" for name in service._OF_MODEL)
