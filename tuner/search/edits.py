@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import CostClass, KnobKind, Value
 from tuner.engines import Engine, engine_named
-from tuner.search.document import Choice, Declaration, Document, plain, read_knob
+from tuner.search.declaration import Choice, Declaration, plain, read_knob
+from tuner.search.document import Document
 
 FORMS = (
     "a value (fixes the knob), {low: , high: } or a list of values (sets the range), 'search' (with its usual range), "
@@ -143,22 +144,11 @@ def _ranged(declaration: Declaration | None, name: str, change: Mapping[str, obj
         raise InvalidInput(f"{name}: {dict(change)!r}; allowed: true, false, 'search' or 'drop'")
     if declaration.kind is not KnobKind.CHOICE and "choices" in change:
         return _listed(declaration, change["choices"])
-    merged = {**_as_body(declaration), **change}
-    edited = read_knob(name, merged)
-    # A choice that the file gates stays gated when the user names it.
+    edited = declaration.rewritten(change)
+    # A choice that the file gates stays gated when the user names it, and a knob costs what its file says.
     gates = {choice.value: choice.gates for choice in declaration.choices}
     choices = tuple(Choice(choice.value, gates.get(choice.value, ())) for choice in edited.choices)
-    return replace(
-        declaration,
-        low=edited.low,
-        high=edited.high,
-        step=edited.step,
-        log=edited.log,
-        per_doubling=edited.per_doubling,
-        choices=choices,
-        default=edited.default,
-        overrides=(),
-    )
+    return replace(edited, choices=choices, cost=declaration.cost, why=declaration.why, condition=declaration.condition)
 
 
 def _kind(change: Mapping[str, object]) -> KnobKind:
@@ -182,13 +172,3 @@ def _listed(declaration: Declaration, values: object) -> Declaration:
         choices = tuple(Choice(float(choice.value)) for choice in choices)
     ordered = tuple(sorted(choices, key=lambda choice: float(choice.value)))
     return replace(declaration, kind=KnobKind.CHOICE, choices=ordered, low=None, high=None, step=None, overrides=())
-
-
-def _as_body(declaration: Declaration) -> dict[str, object]:
-    body: dict[str, object] = {"type": str(declaration.kind), "log": declaration.log}
-    for key in ("low", "high", "step", "per_doubling", "default"):
-        if (value := getattr(declaration, key)) is not None:
-            body[key] = value
-    if declaration.choices:
-        body["choices"] = [choice.value for choice in declaration.choices]
-    return body

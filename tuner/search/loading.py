@@ -10,7 +10,8 @@ from tuner.core.errors import InvalidInput
 from tuner.core.knob import CostClass, Knob, KnobKind, Value
 from tuner.core.target import TargetInfo
 from tuner.search import grid
-from tuner.search.document import Declaration, Document, read_document, read_knob
+from tuner.search.declaration import Declaration
+from tuner.search.document import Document, read_document
 from tuner.search.edits import Edited, edit
 from tuner.search.gates import closed, context_length
 from tuner.search.space import LeftOut, Space
@@ -60,26 +61,8 @@ def load_space(
 def _overridden(declaration: Declaration, info: TargetInfo) -> Declaration:
     for gate, change in declaration.overrides:
         if closed([gate], info) is None:
-            changed = read_knob(declaration.name, {"type": str(declaration.kind), **_numbers(declaration), **change})
-            declaration = replace(
-                declaration,
-                low=changed.low,
-                high=changed.high,
-                step=changed.step,
-                per_doubling=changed.per_doubling,
-                choices=changed.choices if "choices" in change else declaration.choices,
-                default=changed.default,
-                otherwise=changed.otherwise or declaration.otherwise,
-            )
+            declaration = declaration.rewritten(change)
     return declaration
-
-
-def _numbers(declaration: Declaration) -> dict[str, object]:
-    fields = ("low", "high", "step", "log", "per_doubling", "default")
-    body: dict[str, object] = {name: value for name in fields if (value := getattr(declaration, name)) is not None}
-    if declaration.choices:
-        body["choices"] = [choice.value for choice in declaration.choices]
-    return body
 
 
 class _Builder:

@@ -178,6 +178,11 @@ def test_other_flags_of_the_engine_are_searched_in_the_type_of_their_range() -> 
         ("dtype", ["auto", "fp4"], "dtype: 'fp4'; --dtype must be one of auto, "),
         ("gpu_memory_utilization", {"high": 1.5}, "gpu_memory_utilization: 1.5; --gpu-memory-utilization must be from"),
         ("swap_space", 4, "swap_space: unknown knob"),
+        (
+            "stream_interval",
+            {"type": ["int"], "low": 1, "high": 8},
+            "stream_interval.type: ['int']; allowed: int, float",
+        ),
     ],
 )
 def test_what_the_engines_command_line_does_not_take_is_refused(knob: str, edit: object, told: str) -> None:
