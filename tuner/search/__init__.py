@@ -1,7 +1,8 @@
 """Knobs and spaces, suggestions, what is not worth a start, where to begin and when to stop."""
 
 from tuner.search.loading import load_space
-from tuner.search.prior import Expecting, Prediction, predict, rank
+from tuner.search.prediction import Expecting, Prediction, predict
+from tuner.search.prior import rank
 from tuner.search.random import RandomSampler
 from tuner.search.sampler import Sampler, Suggestion
 from tuner.search.screen import Screen

@@ -1,7 +1,7 @@
 """The prior's choice of what to try first, on the whole space of vLLM."""
 
 from tests.unit.search.targets import target, whole_space
-from tests.unit.search.test_prior import expecting
+from tests.unit.search.test_prediction import expecting
 from tuner.search import predict, rank
 
 
