@@ -34,8 +34,9 @@ from tuner.simulator.scheduler import Scheduler
 from tuner.simulator.settings import DEFAULT_VERSION, resolve
 from tuner.simulator.truth import Truth
 from tuner.store import Store
+from tuner.study.aim import Aim
 from tuner.study.budget import Budget, Ledger
-from tuner.study.loop import Aim, TrialLoop
+from tuner.study.loop import TrialLoop
 from tuner.study.progress import Event
 from tuner.study.session import no_http
 from tuner.targets.simulated import SimulatedTarget

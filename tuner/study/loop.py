@@ -18,15 +18,14 @@ from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Level, Measurement, Verdict
 from tuner.core.request import Driver
-from tuner.core.slo import Slo
 from tuner.core.target import TargetInfo
-from tuner.core.workload import Objective, Workload
 from tuner.engines import engine_named
-from tuner.probe import Job, Limits, measure
+from tuner.probe import Job, measure
 from tuner.search import Space, unlikely_to_pay
 from tuner.search.sampler import Sampler
 from tuner.search.screen import Screen
 from tuner.store import Phase, Store, TrialKind, TrialRecord
+from tuner.study.aim import Aim
 from tuner.study.budget import Ledger
 from tuner.study.ineffective import ineffective
 from tuner.study.judge import judge, judge_failure
@@ -38,20 +37,6 @@ from tuner.targets.target import Running, Target
 _INFRASTRUCTURE_FAILURES = 2
 # Suggestions that the planner turns down cost nothing; this many in a row say that the space holds little else.
 _SCREENED_IN_A_ROW = 200
-
-
-@dataclass(frozen=True)
-class Aim:
-    """What a study is after, fixed before its first trial."""
-
-    workload: Workload
-    objective: Objective
-    slos: tuple[Slo, ...]
-    seed: int
-    smallest_gain: float  # relative: a gain below this does not matter
-    restart_cv: float  # relative noise between starts of one configuration
-    rollout_deadline_s: float
-    limits: Limits
 
 
 @dataclass
@@ -351,9 +336,11 @@ class TrialLoop:
             self.observe(Note(text))
 
     def _watch_infrastructure(self, outcome: Outcome) -> None:
+        if outcome.screened:
+            return
         failure = outcome.failure
         if failure is None or not failure.cause.infrastructure:
-            self._infrastructure_failures = 0 if not outcome.screened else self._infrastructure_failures
+            self._infrastructure_failures = 0
             return
         self._infrastructure_failures += 1
         self.observe(Note("that does not count against the candidate"))

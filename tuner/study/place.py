@@ -110,19 +110,6 @@ def informed(spec: StudySpec, info: TargetInfo) -> TargetInfo:
     )
 
 
-def recalled(info: TargetInfo, study: StudyRecord | None) -> TargetInfo:
-    """What was found, with what the engine said of its hardware when `study` began, where it is down and says nothing.
-
-    The same Deployment with the same image runs on the same hardware.
-    """
-    if study is None or (study.info.get("uid"), study.info.get("image")) != (info.uid, info.image):
-        return info
-    if study.info.get("on_cpu"):
-        return replace(info, on_cpu=True, gpu=None, gpu_count=study.info["gpu_count"])
-    known = study.info.get("gpu")
-    return replace(info, gpu=find_gpu(known)) if info.gpu is None and known else info
-
-
 def http_connector(engine: Engine, api: Api, api_key: str | None) -> Callable[[Running], Driver]:
     """Makes drivers for engines that are reached over HTTP."""
 

@@ -34,8 +34,7 @@ def find_study(store: Store, name: str | None) -> StudyRecord:
 
 def objective_of(study: StudyRecord) -> Objective:
     """What a study maximises, from its stored spec (whose files may be gone since)."""
-    spec = ObjectiveSpec.model_validate(study.spec["objective"])
-    return Objective(spec.kind, spec.count, spec.rate, spec.concurrency)
+    return ObjectiveSpec.model_validate(study.spec["objective"]).core()
 
 
 def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:

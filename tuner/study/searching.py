@@ -9,8 +9,8 @@ from tuner.core.target import TargetInfo
 from tuner.engines import engine_named
 from tuner.search import Expecting, OptunaSampler, RandomSampler, Sampler, Screen, Space, rank
 from tuner.simulator.memory import MemoryConstants
-from tuner.store import Store, TrialKind
-from tuner.study.loop import Aim
+from tuner.store import Store, StudyRecord, TrialKind
+from tuner.study.aim import Aim
 from tuner.study.spec import StudySpec
 
 # How many suggestions come from the prior before TPE takes over: few, because the prior may be wrong.
@@ -26,9 +26,7 @@ class Searching:
     keep: Callable[[], None]
 
 
-def searching(
-    spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: Store, study_id: int, name: str
-) -> Searching:
+def searching(spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: Store, study: StudyRecord) -> Searching:
     """Put a study's search together; on a resume it goes on with what the study has on record."""
     key = calibration_key(info)
     constants = store.calibrations.find(key, MemoryConstants)
@@ -38,7 +36,9 @@ def searching(
         if screen.constants is not None:
             store.calibrations.keep(key, screen.constants)
 
-    return Searching(screen, _sampler(spec, space, info, aim, store, study_id, name, screen), keep)
+    if spec.search.sampler == "random":
+        return Searching(screen, _random(space, aim, store, study), keep)
+    return Searching(screen, _tpe(space, info, aim, store, study, constants), keep)
 
 
 def calibration_key(info: TargetInfo) -> str:
@@ -71,17 +71,19 @@ def expecting(info: TargetInfo, aim: Aim, constants: MemoryConstants | None) -> 
     )
 
 
-def _sampler(
-    spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: Store, study_id: int, name: str, screen: Screen
+def _random(space: Space, aim: Aim, store: Store, study: StudyRecord) -> Sampler:
+    history = {t.ticket: t.candidate for t in store.trials(study.id) if t.kind is TrialKind.SEARCH}
+    return RandomSampler(space, aim.seed, history=list(history.values()))
+
+
+def _tpe(
+    space: Space, info: TargetInfo, aim: Aim, store: Store, study: StudyRecord, constants: MemoryConstants | None
 ) -> Sampler:
-    if spec.search.sampler == "random":
-        history = {t.ticket: t.candidate for t in store.trials(study_id) if t.kind is TrialKind.SEARCH}
-        return RandomSampler(space, aim.seed, history=list(history.values()))
-    prior = rank(space, expecting(info, aim, screen.constants), info.baseline, _FIRST)
+    prior = rank(space, expecting(info, aim, constants), info.baseline, _FIRST)
     return OptunaSampler(
         space,
         store.url,
-        f"{name}-{study_id}",
+        f"{study.name}-{study.id}",
         aim.seed,
         [(one.candidate, one.reason) for one in prior],
         slos=[str(slo) for slo in aim.slos],

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,15 +18,17 @@ from tuner.core.target import TargetInfo
 from tuner.probe.prompts import read_prompts
 from tuner.search import Space, load_space
 from tuner.store import Store, StudyRecord, StudyState
+from tuner.study.aim import Aim
 from tuner.study.budget import Budget, Ledger
 from tuner.study.claim import Claim
 from tuner.study.confirm import Confirmation, confirm
+from tuner.study.found import described, differs_from, recalled
 from tuner.study.lengths import refuse_too_long
-from tuner.study.loop import Aim, TrialLoop
-from tuner.study.place import Place, informed, recalled
+from tuner.study.loop import TrialLoop
+from tuner.study.place import Place, informed
 from tuner.study.progress import Note, Observer
 from tuner.study.resuming import resume
-from tuner.study.searching import Searching, searching
+from tuner.study.searching import searching
 from tuner.study.signals import interruptible, undisturbed
 from tuner.study.spec import StudySpec
 from tuner.targets.target import Running, Target
@@ -96,11 +99,11 @@ class Session:
             real_text=self.spec.core_workload().real_text,
         )
         refuse_too_long(self.spec.core_workload(), info, space)
-        differs = _differs(kept, _described(info)) if kept else ""
+        differs = differs_from(kept, info) if kept else ""
         resumes = None if differs else kept
         budget, start_s = self._budget(), self._start_s(info)
         scarce = () if resumes else budget.too_little(start_s, max(1, info.gpu_count), datetime.now(UTC))
-        return Preview(info, space, self._aim(), budget, budget.starts * start_s, tuple(scarce), resumes, differs)
+        return Preview(info, space, Aim.of(self.spec), budget, budget.starts * start_s, tuple(scarce), resumes, differs)
 
     async def refuse_traffic(self) -> None:
         """Raise Refused where others use the engine now, unless they may go without it."""
@@ -147,7 +150,7 @@ class Session:
                 name=await self._free_name(preview),
                 spec=self.spec.to_dict(),
                 target=preview.info.name,
-                info={"holder": self._right(), **_described(preview.info)},
+                info={"holder": self._right(), **described(preview.info)},
                 now=datetime.now(UTC),
             )
         await asyncio.to_thread(self.claim.take, study)
@@ -216,7 +219,9 @@ class Session:
         self, study: StudyRecord, preview: Preview, observe: Observer
     ) -> tuple[Confirmation, str, dict[str, object]]:
         """Search and confirm: the answer, why the search ended, and what is kept of both."""
-        search = await asyncio.to_thread(self._searching, study, preview)
+        search = await asyncio.to_thread(
+            searching, self.spec, preview.space, preview.info, preview.aim, self.store, study
+        )
         loop = TrialLoop(
             study_id=study.id,
             aim=preview.aim,
@@ -241,9 +246,6 @@ class Session:
         result = {**confirmation.to_dict(), "stopped_because": reason, "ineffective": loop.ineffective}
         return confirmation, reason, result
 
-    def _searching(self, study: StudyRecord, preview: Preview) -> Searching:
-        return searching(self.spec, preview.space, preview.info, preview.aim, self.store, study.id, study.name)
-
     async def _state(self, study: StudyRecord, state: StudyState, detail: str) -> None:
         await asyncio.to_thread(self.store.set_state, study.id, state, detail, datetime.now(UTC), by=self.claim.holder)
 
@@ -258,19 +260,8 @@ class Session:
         """The study's name; with a number behind it where an earlier study has it already."""
         wanted = self.spec.name or _slug(preview.info.name.rsplit("/", 1)[-1])
         taken = {study.name for study in await asyncio.to_thread(self.store.studies)}
-        return next(name for name in _numbered(wanted) if name not in taken)
-
-    def _aim(self) -> Aim:
-        return Aim(
-            workload=self.spec.core_workload(),
-            objective=self.spec.core_objective(),
-            slos=tuple(self.spec.core_slos()),
-            seed=self.spec.seed,
-            smallest_gain=self.spec.budget.smallest_gain,
-            restart_cv=self.spec.budget.restart_cv,
-            rollout_deadline_s=self.spec.rollout_deadline_s,
-            limits=self.spec.core_limits(),
-        )
+        names = itertools.chain([wanted], (f"{wanted}-{number}" for number in itertools.count(2)))
+        return next(name for name in names if name not in taken)
 
     def _budget(self) -> Budget:
         limits = self.spec.budget
@@ -293,45 +284,6 @@ def _why(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if not isinstance(error, TunerError) else str(error)
 
 
-def _described(info: TargetInfo) -> dict[str, object]:
-    """What was found, as it is kept: trials of a study are comparable while all of it stays the same."""
-    return {
-        "uid": info.uid,
-        "engine": info.engine,
-        "version": info.version,
-        "model": info.model,
-        "gpu": info.gpu.name if info.gpu else None,
-        "gpu_count": info.gpu_count,
-        "on_cpu": info.on_cpu,
-        "image": info.image,
-        "baseline": dict(info.baseline),
-        "simulated": info.simulated,
-    }
-
-
-def _differs(study: StudyRecord, found: Mapping[str, object]) -> str:
-    """Why `study` can't go on with the target as it is: its trials were measured on another. Empty: it can."""
-    changed = [name for name in found if _told_apart(name, study.info.get(name), found[name])]
-    if "uid" in changed:
-        return f"study {study.name} was of another Deployment of this name"
-    return f"study {study.name} was measured with another {' and '.join(changed)}" if changed else ""
-
-
-def _told_apart(name: str, before: object, now: object) -> bool:
-    """Version and GPU are only compared where both are known, as an engine that is down does not tell them."""
-    if name not in ("version", "gpu"):
-        return before != now
-    return None not in (before, now) and str(before).partition("+")[0] != str(now).partition("+")[0]
-
-
 def _slug(target: str) -> str:
     """A name that a user could have given: `--name` takes no other letters, and no longer ones."""
     return re.sub(r"[^a-z0-9._-]+", "-", target.lower()).strip("-._")[:56].rstrip("-._")
-
-
-def _numbered(wanted: str) -> Iterator[str]:
-    yield wanted
-    number = 2
-    while True:
-        yield f"{wanted}-{number}"
-        number += 1

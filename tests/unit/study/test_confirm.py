@@ -16,9 +16,10 @@ from tuner.search import RandomSampler, Screen, load_space
 from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.simulator.truth import Truth
 from tuner.store import Store, TrialKind, TrialRecord
+from tuner.study.aim import Aim
 from tuner.study.budget import Budget, Ledger
 from tuner.study.confirm import Conclusion, Confirmation, Confirming, confirm
-from tuner.study.loop import Aim, Outcome, TrialLoop
+from tuner.study.loop import Outcome, TrialLoop
 from tuner.study.session import no_http
 from tuner.targets.simulated import SimulatedDriver, SimulatedTarget
 from tuner.targets.target import Progress, Running

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,8 +12,7 @@ from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate
 from tuner.core.target import TargetInfo
 from tuner.search import load_space
-from tuner.store import StudyRecord, StudyState
-from tuner.study.place import informed, recalled, simulated
+from tuner.study.place import informed, simulated
 from tuner.study.spec import SimulatedSpec, StudySpec, load_spec
 from tuner.study.spec.fields import hardware
 
@@ -99,17 +97,3 @@ async def test_a_context_that_has_no_room_is_shortened_and_said(text: str) -> No
 async def test_a_context_that_fits_is_left_alone() -> None:
     found = await _found("h100/llama-3.1-8b")
     assert (found.fixed, found.notes) == ({}, ())
-
-
-def begun(**info: Any) -> StudyRecord:
-    now = datetime.now(UTC)
-    return StudyRecord(1, "s", "t", "f", {}, info, StudyState.SEARCHING, "", None, None, None, now, now)
-
-
-def test_what_an_engine_said_of_its_hardware_is_remembered_while_it_is_down() -> None:
-    down = replace(target(gpu=None), uid="1", image="vllm:1")
-    on_cpu = recalled(down, begun(uid="1", image="vllm:1", on_cpu=True, gpu=None, gpu_count=0))
-    assert (on_cpu.on_cpu, on_cpu.gpu, on_cpu.gpu_count) == (True, None, 0)
-    assert recalled(down, begun(uid="1", image="vllm:1", on_cpu=False, gpu="H100", gpu_count=1)).gpu == H100
-    for other in (None, begun(uid="2", image="vllm:1", on_cpu=True), begun(uid="1", image="vllm:2", on_cpu=True)):
-        assert recalled(down, other) == down

@@ -102,6 +102,10 @@ class ObjectiveSpec(Section):
     rate: float | None = Field(default=None, gt=0, le=1e6)
     concurrency: int | None = Field(default=None, ge=1, le=100_000)
 
+    def core(self) -> Objective:
+        """As the judge takes it."""
+        return Objective(self.kind, self.count, self.rate, self.concurrency)
+
 
 class SearchSpec(Section):
     """What may be changed. `knobs` are edits of the engine's search space (search_spaces/vllm.yaml)."""
@@ -181,8 +185,7 @@ class StudySpec(Section):
 
     def core_objective(self) -> Objective:
         """What is maximised, as the judge takes it."""
-        o = self.objective
-        return Objective(o.kind, o.count, o.rate, o.concurrency)
+        return self.objective.core()
 
     def core_slos(self) -> tuple[Slo, ...]:
         """What is promised, as the judge takes it."""
