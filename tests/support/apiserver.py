@@ -41,6 +41,7 @@ from tests.support.kubelet import Node
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]  # plural, namespace, name
+_PLURALS = {"deployments", "replicasets", "pods", "services", "leases", "nodes", "horizontalpodautoscalers"}
 _SPEC_FIELDS = {
     "minReadySeconds",
     "paused",
@@ -197,7 +198,7 @@ class ApiServer:
         plural, name, subresource = (*parts, None, None)[:3]
         assert plural is not None
         self._authorise(request.method, plural, name, subresource)
-        if plural not in {"deployments", "replicasets", "pods", "leases", "nodes", "horizontalpodautoscalers"}:
+        if plural not in _PLURALS:
             raise Refusal(404, "NotFound", "the server could not find the requested resource")
         if subresource == "log":
             return self._log(request, namespace, str(name))

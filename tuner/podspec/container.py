@@ -10,6 +10,7 @@ from typing import Any
 from tuner.core.flags import FlagSyntax, FlagUse
 from tuner.podspec.flags import parse, references
 from tuner.podspec.launch import command_line, launch
+from tuner.podspec.schema import TEMPLATE, misbuilt
 from tuner.podspec.shapes import Shape, Unsupported, UnsupportedShape, malformed, unsupported
 
 Owns = Callable[[str, Sequence[str]], bool]
@@ -49,7 +50,7 @@ class EngineContainer:
         other = next((name for name in self.accelerators if _OTHER_ACCELERATOR.fullmatch(name)), None)
         if other is None:
             return None
-        return f"it runs on {other}: only GPUs can be tuned so far, other accelerators take other settings"
+        return f"it runs on {other}: only GPUs of NVIDIA and AMD can be tuned so far, others take other settings"
 
     @property
     def readable(self) -> tuple[FlagUse, ...]:
@@ -92,13 +93,13 @@ def read_container(container: Mapping[str, Any], syntax: FlagSyntax) -> EngineCo
         raise UnsupportedShape(problem)
     argv = command_line(container)
     return EngineContainer(
-        name=str(container.get("name", "")),
-        image=str(container.get("image", "")),
+        name=str(container.get("name") or ""),
+        image=str(container.get("image") or ""),
         field=flag_field(container),
         argv=tuple(argv),
         uses=parse(argv, syntax, launch(argv).start),
         accelerators=accelerators(container),
-        ports=tuple(int(port["containerPort"]) for port in container.get("ports") or [] if "containerPort" in port),
+        ports=tuple(number for port in container.get("ports") or [] if (number := port.get("containerPort"))),
         env_names=tuple(str(variable.get("name", "")) for variable in container.get("env") or []),
     )
 
@@ -106,11 +107,6 @@ def read_container(container: Mapping[str, Any], syntax: FlagSyntax) -> EngineCo
 def flag_field(container: Mapping[str, Any]) -> str:
     """The list that the command line ends in, where new flags go."""
     return "command" if container.get("command") and not container.get("args") else "args"
-
-
-def gpu_count(container: Mapping[str, Any]) -> int:
-    """How many accelerators the container asks for."""
-    return sum(accelerators(container).values())
 
 
 def accelerators(container: Mapping[str, Any]) -> dict[str, int]:
@@ -128,13 +124,13 @@ def accelerators(container: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _containers(template: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    problem = misbuilt(template, TEMPLATE)
+    if problem is not None:
+        raise UnsupportedShape(problem)
     spec = template.get("spec")
     containers = spec.get("containers") if isinstance(spec, Mapping) else None
-    if not isinstance(containers, Sequence) or not containers or isinstance(containers, str):
+    if not containers:
         raise UnsupportedShape(Unsupported(Shape.MALFORMED, "the pod template has no list of containers"))
-    for container in containers:
-        if not isinstance(container, Mapping):
-            raise UnsupportedShape(Unsupported(Shape.MALFORMED, "an entry of containers is not a mapping"))
     return list(containers)
 
 

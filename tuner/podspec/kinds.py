@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tuner.podspec.schema import DEPLOYMENT, misbuilt
 from tuner.podspec.shapes import Shape, Unsupported
 
 _OTHER_WORKLOADS = frozenset(
@@ -46,7 +48,8 @@ class PodTemplate:
 def expand(document: Any) -> Iterator[Any]:
     """The document itself, or the items of a `List`."""
     if isinstance(document, Mapping) and str(document.get("kind", "")).endswith("List") and "items" in document:
-        for item in document["items"] or []:
+        items = document["items"]
+        for item in items if isinstance(items, list) else []:
             yield from expand(item)
     else:
         yield document
@@ -110,15 +113,16 @@ def _deployment(document: Mapping[str, Any]) -> Unsupported | None:
     containers = pod.get("containers") if isinstance(pod, Mapping) else None
     if not isinstance(containers, list) or not containers:
         return Unsupported(Shape.MALFORMED, "a Deployment has no list of containers under spec.template.spec")
-    if "selector" not in spec and not any("image" in container for container in containers):
+    if "selector" not in spec and not any(isinstance(one, Mapping) and "image" in one for one in containers):
         return Unsupported(Shape.PATCH_FRAGMENT, "a Deployment without selector and image: a patch, not the whole")
     if any(_templated(container) for container in containers):
         return Unsupported(Shape.HELM_TEMPLATE, "a container has placeholders in double braces")
-    return None
+    return misbuilt(document, DEPLOYMENT)
 
 
 def _templated(container: Any) -> bool:
     if not isinstance(container, Mapping):
         return False
-    items = [container.get("image"), *(container.get("command") or []), *(container.get("args") or [])]
+    lists = [part for name in ("command", "args") if isinstance(part := container.get(name), list)]
+    items = [container.get("image"), *itertools.chain(*lists)]
     return any(isinstance(item, str) and re.search(r"\{\{\s*[.\w-]+.*?\}\}", item) for item in items)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tuner.core.errors import InvalidInput
 from tuner.core.hardware import Gpu, Model
 from tuner.engines import ENGINES
@@ -35,16 +37,16 @@ async def check_namespace(
         seen = await examine(client, namespace, one, engines)
         on = gpu or (await hardware.gpu_of(client, seen.deployment, ""))[0]
         about = findings_for(seen.deployment, services=services, assume_version=version, gpu=on, model=model)
-        found += [*about, *_tunable(namespace, one, seen)]
+        found += [*about, *_tunable(namespace, one, seen, about)]
     return found
 
 
-def _tunable(namespace: str, name: str, seen: Examination) -> list[Finding]:
-    """What the cluster says that no manifest does: owners, replicas, rights, leftovers."""
+def _tunable(namespace: str, name: str, seen: Examination, about: Sequence[Finding]) -> list[Finding]:
+    """What the cluster says that no manifest does, and `about` does not say: owners, replicas, rights, leftovers."""
     where = f"Deployment {name}"
-    blockers = [Finding(Severity.BLOCKER, where, "tuning", text) for text in seen.refusals]
+    told = tuple(one.text for one in about if one.severity is Severity.BLOCKER)
+    further = [text for text in seen.refusals if not text.startswith(told)]
+    blockers = [Finding(Severity.BLOCKER, where, "tuning", text) for text in further]
     notes = [Finding(Severity.NOTE, where, "tuning", text) for text in seen.notes]
-    fine = (
-        [] if blockers else [Finding(Severity.OK, where, "tuning", f"`tuner start -n {namespace} {name}` can tune it")]
-    )
-    return [*blockers, *notes, *fine]
+    fine = Finding(Severity.OK, where, "tuning", f"`tuner start -n {namespace} {name}` can tune it")
+    return [*blockers, *notes, *([] if seen.refusals else [fine])]

@@ -19,6 +19,8 @@ from tuner.core.errors import InvalidInput, NotRestored, Refused
 from tuner.core.knob import Candidate
 from tuner.engines.vllm import VLLM
 from tuner.search import load_space
+from tuner.study.checkup import check_namespace
+from tuner.study.doctor import Severity
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 from tuner.targets.kubernetes.discover import choose, examine
@@ -291,7 +293,7 @@ async def test_an_accelerator_that_is_no_gpu_is_refused_at_the_first_look(
     body = engine("llm")
     body["spec"]["template"]["spec"]["containers"][0]["resources"] = {"limits": {resource: "1"}}
     server.put("deployments", "ns", body)
-    with pytest.raises(Refused, match=f"it runs on {resource}: only GPUs"):
+    with pytest.raises(Refused, match=f"it runs on {resource}: only GPUs of NVIDIA and AMD"):
         await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
 
 
@@ -326,3 +328,18 @@ async def test_tensor_parallelism_is_turned_where_the_gpu_limit_can_follow(
     server.put("deployments", "ns", engine(gpus=gpus, args=flags))
     info = await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
     assert ("tensor_parallel_size" in info.pinned) is pinned
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"resources": {"limits": {"google.com/tpu": "4"}}}, {"command": ["sh", "-c"], "args": ["vllm serve m --port 1"]}],
+)
+async def test_the_doctor_says_what_stands_against_tuning_once(
+    server: ApiServer, client: Client, change: Object
+) -> None:
+    body = engine("llm")
+    body["spec"]["template"]["spec"]["containers"][0] |= change
+    server.put("deployments", "ns", body)
+    findings = await check_namespace(client, "ns", "llm", None)
+    assert len([one for one in findings if one.severity is Severity.BLOCKER]) == 1
+    assert not [one for one in findings if one.severity is Severity.OK and one.subject == "tuning"]

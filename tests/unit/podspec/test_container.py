@@ -7,7 +7,7 @@ import pytest
 from tests.unit.podspec.syntax import SYNTAX, owns
 from tuner.core.errors import Refused
 from tuner.podspec import Shape, UnsupportedShape, find_engine
-from tuner.podspec.container import gpu_count
+from tuner.podspec.container import accelerators
 from tuner.podspec.launch import Launch, launch
 
 GPU = {"limits": {"nvidia.com/gpu": "2", "memory": "8Gi"}}
@@ -114,7 +114,7 @@ def test_values_from_the_environment_are_told_apart() -> None:
     ],
 )
 def test_gpus_are_counted_from_the_limits(resources: dict[str, Any] | None, count: int) -> None:
-    assert gpu_count({"resources": resources}) == count
+    assert sum(accelerators({"resources": resources}).values()) == count
 
 
 @pytest.mark.parametrize(

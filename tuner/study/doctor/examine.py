@@ -10,7 +10,7 @@ from typing import Any
 from tuner.core.hardware import Gpu, Model
 from tuner.engines import ENGINES, Engine
 from tuner.podspec import EngineContainer, Shape, UnsupportedShape, find_engine
-from tuner.podspec.container import gpu_count
+from tuner.podspec.container import accelerators
 from tuner.podspec.documents import Document, load
 from tuner.podspec.kinds import expand, object_problem, pod_templates
 from tuner.podspec.launch import command_line, launch
@@ -35,7 +35,6 @@ volumes:
 volumeMounts:   # of the container
   - name: shm
     mountPath: /dev/shm"""
-_NO_GPUS = ("google.com/tpu", "habana.ai/", "aws.amazon.com/neuron", "huawei.com/Ascend")
 # `${VLLM}`: what a shell, envsubst or a pipeline is to fill in.
 _PLACEHOLDER = re.compile(r"\$\{[\w.:/-]+\}")
 # Engines that are recognised, to say that they are not tuned yet.
@@ -111,9 +110,8 @@ def findings_for(
         return [_not_found(where, template, outcome)]
     container = _container(template, outcome)
     who = patient(where, engine, outcome, container, assume_version, gpu, model)
-    if (other := _other_accelerator(container)) is not None:
-        text = f"it runs on {other}: only GPUs can be tuned so far, other accelerators take other settings"
-        refused = Finding(Severity.BLOCKER, where, "accelerator", text)
+    if outcome.hardware_refusal is not None:
+        refused = Finding(Severity.BLOCKER, where, "accelerator", outcome.hardware_refusal)
         return _redacted(who, [refused, *advice_findings(who, engine.check(outcome.uses, who.version))])
     about = rollout_findings(where, deployment["spec"], container, outcome, who.port(), tuple(services), engine.name)
     info = target_info(who)
@@ -147,7 +145,7 @@ def _find(template: Mapping[str, Any]) -> tuple[Engine, EngineContainer | Unsupp
 
 def _container(template: Mapping[str, Any], found: EngineContainer) -> Mapping[str, Any]:
     containers = template["spec"]["containers"]
-    return next(container for container in containers if container.get("name", "") == found.name)
+    return next(container for container in containers if (container.get("name") or "") == found.name)
 
 
 def _advice_only(item: Any, assume_version: str | None) -> Iterator[Finding]:
@@ -162,7 +160,7 @@ def _advice_only(item: Any, assume_version: str | None) -> Iterator[Finding]:
 
 def _pod(who: Patient, template: Mapping[str, Any]) -> Iterator[Finding]:
     tensor = next((use.value for use in reversed(who.found.uses) if _is_flag(use.flag, "tensor-parallel-size")), "1")
-    mounts = {mount.get("mountPath", "").rstrip("/") for mount in who.container.get("volumeMounts") or []}
+    mounts = {(mount.get("mountPath") or "").rstrip("/") for mount in who.container.get("volumeMounts") or []}
     if str(tensor).isdigit() and int(str(tensor)) > 1 and "/dev/shm" not in mounts:
         text = "tensor parallel workers share memory through /dev/shm, which has 64 MiB in a pod unless it is mounted"
         yield Finding(Severity.WARNING, who.where, "/dev/shm", text, _SHM)
@@ -186,13 +184,6 @@ def _replicas(item: Mapping[str, Any]) -> Iterator[Finding]:
         text = f"{replicas} replicas: one engine is measured at a time"
         instead = "start it first" if replicas == 0 else "tune a copy with one replica, and scale the result"
         yield Finding(Severity.BLOCKER, _name(item), "replicas", text, instead)
-
-
-def _other_accelerator(container: Mapping[str, Any]) -> str | None:
-    """A resource that the container asks for and that is an accelerator, but no GPU."""
-    resources = container.get("resources") or {}
-    names = (str(name) for kind in ("limits", "requests") for name in resources.get(kind) or {})
-    return next((name for name in names if name.startswith(_NO_GPUS)), None)
 
 
 def _refused(where: str, problem: Unsupported) -> Finding:
@@ -224,7 +215,7 @@ def _not_found(where: str, template: Mapping[str, Any], problem: Unsupported) ->
 
 def _engine_like(container: Mapping[str, Any]) -> bool:
     words = _words(container)
-    return gpu_count(container) > 0 or any(name in words for name in ENGINES)
+    return bool(accelerators(container)) or any(name in words for name in ENGINES)
 
 
 def _words(container: Mapping[str, Any]) -> str:
@@ -251,17 +242,15 @@ def _redacted(who: Patient, findings: Iterable[Finding]) -> list[Finding]:
 
 def _services(documents: Iterable[Document]) -> list[str]:
     items = [item for document in documents if document.content is not None for item in expand(document.content)]
-    return [
-        str((item.get("metadata") or {}).get("name"))
-        for item in items
-        if isinstance(item, Mapping) and item.get("kind") == "Service"
-    ]
+    return [_own_name(item) for item in items if isinstance(item, Mapping) and item.get("kind") == "Service"]
 
 
 def _name(item: Any) -> str:
     if not isinstance(item, Mapping):
         return "document"
+    return " ".join(str(part) for part in (item.get("kind"), _own_name(item)) if part) or "document"
+
+
+def _own_name(item: Mapping[str, Any]) -> str:
     metadata = item.get("metadata")
-    name = metadata.get("name") if isinstance(metadata, Mapping) else None
-    kind = item.get("kind")
-    return " ".join(str(part) for part in (kind, name) if part) or "document"
+    return str(metadata.get("name") or "") if isinstance(metadata, Mapping) else ""

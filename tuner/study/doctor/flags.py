@@ -177,7 +177,9 @@ def target_info(patient: Patient) -> TargetInfo:
 def knob_findings(patient: Patient, info: TargetInfo) -> list[Finding]:
     """Each tunable knob: its value today, and the range it is searched in or why it is not."""
     space = load_space(patient.engine.name, info)
-    referenced = {flag.replace("-", "_"): names for flag, names in patient.found.referenced.items()}
+    referenced = {
+        knob: names for flag, names in patient.found.referenced.items() for knob in patient.engine.knobs(flag)
+    }
     return [_knob(patient, name, reason, info.baseline, space, referenced) for name, reason in _tunables(space)]
 
 
