@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +13,15 @@ from tests.support.apiserver import ApiServer
 from tests.support.engines import engine
 from tuner.core.errors import InvalidInput, Refused
 from tuner.targets.kubernetes.client import Client, Retry
-from tuner.targets.kubernetes.errors import ApiError, Forbidden, NotFound, Unauthorised, Unreachable
+from tuner.targets.kubernetes.errors import (
+    ApiError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthorised,
+    Unreachable,
+    from_answer,
+)
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, LEASES, PODS, Resource
 
 
@@ -115,3 +125,61 @@ async def test_the_contexts_namespace_is_known_and_unknown_contexts_are_refused(
 
 async def test_no_log_yet_is_an_empty_one(quick: Client) -> None:
     assert await quick.log("ns", "nobody", "engine") == ""
+
+
+async def test_an_outage_is_counted_once_however_many_calls_wait_for_it(server: ApiServer, quick: Client) -> None:
+    server.troubles = [(503, "1")] * 4
+    before = quick.outage_s
+    await asyncio.gather(*(quick.get(DEPLOYMENTS, "ns", "llm") for _ in range(4)))
+    assert quick.outage_s - before == pytest.approx(1.0, abs=0.4)
+
+
+async def test_a_log_is_waited_for_like_everything_else(server: ApiServer, quick: Client) -> None:
+    quick.retry = Retry(patience_s=30.0, first_s=0.05)
+    server.troubles = [(503, "6")]
+    assert await quick.log("ns", "nobody", "engine") == ""
+
+
+async def test_what_answers_is_told_where_it_is_no_api_server(server: ApiServer, quick: Client) -> None:
+    server.troubles = [(200, None)]
+    with pytest.raises(ApiError, match=r"what http://127.0.0.1:\d+ answers is not an API server's"):
+        await quick.get(DEPLOYMENTS, "ns", "llm")
+
+
+async def test_calls_whose_credentials_end_together_load_them_once(server: ApiServer, quick: Client) -> None:
+    renew, loaded = quick._renew, 0
+
+    async def counted() -> Any:
+        nonlocal loaded
+        loaded += 1
+        assert renew is not None
+        return await renew()
+
+    quick._renew = counted
+    server.troubles = [(401, None)] * 3
+    await asyncio.gather(*(quick.get(DEPLOYMENTS, "ns", "llm") for _ in range(3)))
+    assert loaded == 1
+
+
+async def test_credentials_that_can_not_be_loaded_again_are_an_answer_of_the_api(
+    server: ApiServer, quick: Client
+) -> None:
+    server.kubeconfig.unlink()  # a lease's renewal that meets anything but ApiError ends for good
+    server.troubles = [(401, None)]
+    with pytest.raises(Unauthorised):
+        await quick.get(DEPLOYMENTS, "ns", "llm")
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ('deployments.apps "llm" is forbidden: User "system:serviceaccount:ns:t" cannot patch resource', Forbidden),
+        ('admission webhook "validation.gatekeeper.sh" denied the request: [limits] no', Invalid),
+        ('pods "llm-1" is forbidden: violates PodSecurity "restricted:latest"', Invalid),
+    ],
+)
+def test_a_policys_refusal_is_told_from_a_missing_right(message: str, kind: type[ApiError]) -> None:
+    body = json.dumps({"reason": "Forbidden", "message": message}).encode()
+    error = from_answer(403, body, "patch deployments.apps/llm")
+    assert type(error) is kind
+    assert ("rbac.yaml" in str(error)) is (kind is Forbidden)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiohttp
 
+from tuner.core.errors import InvalidInput
 from tuner.targets.kubernetes import credentials
 from tuner.targets.kubernetes.errors import ApiError, NotFound, Unreachable, from_answer
 from tuner.targets.kubernetes.resources import ACCESS_REVIEWS, PODS, Resource
@@ -66,10 +67,12 @@ class Client:
         renew: Callable[[], Awaitable[ApiClient]] | None = None,
     ) -> None:
         self._api = api
-        self._renew = renew
+        self._renew, self._renewing = renew, asyncio.Lock()
+        self._retired: ApiClient | None = None
         self.namespace = namespace
         self.retry = retry or Retry()
         self.outage_s = 0.0
+        self._counted = 0.0  # until when outages have been added up: several calls wait for the same one
 
     @classmethod
     async def connect(
@@ -95,7 +98,9 @@ class Client:
 
     async def close(self) -> None:
         """Close connections."""
-        await self._api.close()  # type: ignore[no-untyped-call]
+        for api in (self._api, self._retired):
+            if api is not None:
+                await api.close()  # type: ignore[no-untyped-call]
 
     async def get(
         self, resource: Resource, namespace: str | None, name: str, *, patience_s: float | None = None
@@ -191,6 +196,7 @@ class Client:
         *,
         previous: bool = False,
         tail: int | None = None,
+        patience_s: float | None = None,
     ) -> str:
         """A container's log from its beginning, or its last `tail` lines; empty where there is none (yet, any more)."""
         query = [("container", container), ("limitBytes", str(_LOG_BYTES))]
@@ -198,7 +204,7 @@ class Client:
         query += [("tailLines", str(tail))] if tail is not None else []
         path, what = PODS.path(namespace, pod, "log"), f"get pods/log of {pod}"
         try:
-            answer = await self._call("GET", path, what, query=query, patience_s=5.0)
+            answer = await self._call("GET", path, what, query=query, patience_s=patience_s)
         except ApiError as error:
             if error.status in (400, 404, 500):
                 return ""
@@ -225,9 +231,12 @@ class Client:
 
     async def _json(self, method: str, path: str, what: str, **options: Any) -> Object:
         body = await self._call(method, path, what, **options)
-        answer = json.loads(body)
+        try:
+            answer = json.loads(body)
+        except ValueError:
+            answer = None
         if not isinstance(answer, dict):
-            raise ApiError(200, f"{what}: the answer is not an object")
+            raise ApiError(200, f"{what}: what {self._api.configuration.host} answers is not an API server's")
         return answer
 
     async def _call(
@@ -244,17 +253,16 @@ class Client:
     ) -> bytes:
         """One call under the retry policy."""
         policy = self.retry
-        began, pause, server_errors, renewed = time.monotonic(), policy.first_s, 0, False
+        began, pause, server_errors, unauthorised = time.monotonic(), policy.first_s, 0, 0
         patience = policy.patience_s if patience_s is None else patience_s
         while True:
-            tried = time.monotonic()
-            answer, trouble = await self._once(method, path, query, body, content_type)
+            tried, api = time.monotonic(), self._api
+            answer, trouble = await self._once(api, method, path, query, body, content_type)
             if answer is not None:
                 if 200 <= answer.status < 300:
                     return answer.body
-                if answer.status == 401 and self._renew is not None and not renewed:
-                    renewed = True
-                    await self._replace(await self._renew())
+                unauthorised += answer.status == 401
+                if answer.status == 401 and unauthorised == 1 and await self._renewed(api):
                     continue
                 error = from_answer(answer.status, answer.body, what)
                 server_errors += answer.status == 500
@@ -265,24 +273,44 @@ class Client:
             if not repeat or time.monotonic() - began + pause > patience:
                 raise Unreachable(0, f"{what}: {trouble}" if answer is None else trouble)
             await asyncio.sleep(pause)
-            self.outage_s += time.monotonic() - tried
+            now = time.monotonic()
+            self.outage_s += now - max(tried, self._counted)
+            self._counted = now
             pause = min(2 * pause, policy.longest_s)
 
     async def _once(
-        self, method: str, path: str, query: Sequence[tuple[str, str]], body: Object | None, content_type: str
+        self,
+        api: ApiClient,
+        method: str,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        body: Object | None,
+        content_type: str,
     ) -> tuple[_Answer | None, str]:
         headers = {"Accept": "application/json, */*", "Content-Type": content_type}
         try:
-            request = await self._api.param_serialize(
+            request = await api.param_serialize(
                 method, path, query_params=list(query), header_params=headers, body=body, auth_settings=["BearerToken"]
             )
-            response = await self._api.call_api(*request, _request_timeout=_TIMEOUT)
+            response = await api.call_api(*request, _request_timeout=_TIMEOUT)
             data = await response.read()  # type: ignore[no-untyped-call]
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return None, f"no answer from {self._api.configuration.host} ({type(error).__name__}: {error})"
+            return None, f"no answer from {api.configuration.host} ({type(error).__name__}: {error})"
         after = str(response.headers.get("Retry-After", ""))
         return _Answer(response.status, data, float(after) if after.isdecimal() else None), ""
 
-    async def _replace(self, api: ApiClient) -> None:
-        old, self._api = self._api, api
-        await old.close()  # type: ignore[no-untyped-call]
+    async def _renewed(self, refused: ApiClient) -> bool:
+        """Whether there are credentials to try again with, after those of `refused` were not accepted."""
+        if self._renew is None:
+            return False
+        async with self._renewing:
+            if self._api is refused:  # otherwise another call has renewed them meanwhile
+                try:
+                    self._api = await self._renew()
+                except InvalidInput:
+                    return False
+                # Other calls may still be on their way by the one that was refused.
+                retired, self._retired = self._retired, refused
+                if retired is not None:
+                    await retired.close()  # type: ignore[no-untyped-call]
+        return True

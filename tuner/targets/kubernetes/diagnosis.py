@@ -18,6 +18,7 @@ from tuner.targets.kubernetes.rollout import Ready, Start
 _LOOK_S = 3.0
 _POLL_S = 0.3
 _LOG_LINES = 1000
+_LOG_PATIENCE_S = 5.0
 _SPECIFIC = frozenset({Cause.GPU_OOM_UNDER_LOAD, Cause.HOST_OOM, Cause.KV_CACHE_TOO_SMALL})
 
 
@@ -41,7 +42,9 @@ async def _look(client: Client, start: Start, ready: Ready) -> Failure | None:
     metadata, name = start.deployment["metadata"], ready.pod.name
 
     async def log(previous: bool = False) -> str:
-        return await client.log(metadata["namespace"], name, start.container, previous=previous, tail=_LOG_LINES)
+        return await client.log(
+            metadata["namespace"], name, start.container, previous=previous, tail=_LOG_LINES, patience_s=_LOG_PATIENCE_S
+        )
 
     fail_if_changed(start.deployment, await client.find(DEPLOYMENTS, metadata["namespace"], metadata["name"]))
     found = await client.find(PODS, metadata["namespace"], name)

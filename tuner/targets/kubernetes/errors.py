@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tuner.core.errors import Refused, TunerError
 
@@ -26,7 +27,7 @@ class Conflict(ApiError):
 
 
 class Invalid(ApiError):
-    """400 or 422: the server understood and does not accept it (validation, admission policies, unknown fields)."""
+    """400, 422, or a policy's 403: the server understood and does not accept it (validation, unknown fields)."""
 
 
 class Unreachable(ApiError):
@@ -53,6 +54,8 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     409: Conflict,
     422: Invalid,
 }
+# Admission policies answer 403 too; an authoriser's answer names the account and what it may not do.
+_NO_RIGHT = re.compile(r'\bUser "[^"]*" cannot\b')
 _ADVICE = {
     401: " (the kubeconfig's credentials are not accepted, or not any more)",
     403: " (manifests/rbac.yaml grants what tuner needs)",
@@ -68,5 +71,7 @@ def from_answer(status: int, body: bytes, what: str) -> ApiError:
         parsed = None
     if isinstance(parsed, dict):
         reason, message = str(parsed.get("reason", "")), str(parsed.get("message", message))
+    if status == 403 and message and not _NO_RIGHT.search(message):
+        return Invalid(status, f"{what}: {message}", reason)
     kind = _BY_STATUS.get(status, ApiError)
     return kind(status, f"{what}: {message or f'HTTP {status}'}{_ADVICE.get(status, '')}", reason)
