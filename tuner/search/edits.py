@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import CostClass, KnobKind, Value
 from tuner.engines import Engine, engine_named
-from tuner.search.declaration import Choice, Declaration, plain, read_knob
+from tuner.search.declaration import Choice, Declaration, read_knob
 from tuner.search.document import Document
 
 FORMS = (
@@ -33,17 +33,17 @@ class Edited:
 def edit(document: Document, edits: Mapping[str, object], where: str) -> Edited:
     """Apply `edits` (knob name -> one of FORMS). Raises InvalidInput with every mistake, prefixed by `where`.
 
-    A setting of the engine that its search space does not declare can be fixed or given a range, too.
+    Names have underscores. A setting of the engine that its search space does not declare can be fixed or given a
+    range, too.
     """
     known = {declaration.name: declaration for declaration in document.knobs}
     fixed: dict[str, Value] = {}
     dropped: set[str] = set()
     ranged: set[str] = set()
     problems: list[str] = []
-    for raw, given in edits.items():
-        name, wanted = raw.replace("-", "_"), plain(given)
+    for name, wanted in edits.items():
         try:
-            engine = _engine_of(document, raw)
+            engine = _engine_of(document, name)
             if wanted is None or wanted in ("drop", "search"):
                 if name not in known:
                     raise InvalidInput(f"{name}: has no usual range; allowed: a value, {{low: , high: }} or a list")
@@ -61,7 +61,7 @@ def edit(document: Document, edits: Mapping[str, object], where: str) -> Edited:
             problems += [f"{where}.{problem}" for problem in error.problems]
     if problems:
         raise InvalidInput(*problems)
-    named = frozenset(name.replace("-", "_") for name in edits) - dropped - set(fixed)
+    named = frozenset(edits) - dropped - set(fixed)
     return Edited(tuple(known.values()), fixed, frozenset(dropped), named, frozenset(ranged))
 
 
@@ -78,11 +78,11 @@ def check(document: Document, values: Mapping[str, object], where: str) -> None:
         raise InvalidInput(*problems)
 
 
-def _engine_of(document: Document, raw: str) -> Engine:
+def _engine_of(document: Document, name: str) -> Engine:
     """The engine, if it or its search space knows the knob. Raises InvalidInput with the nearest names otherwise."""
-    name, engine = raw.replace("-", "_"), engine_named(document.engine)
-    if not raw or name != name.strip("_") or not name.isidentifier():
-        raise InvalidInput(f"{raw}: not a knob's name; write it as the engine does, e.g. max_num_seqs")
+    engine = engine_named(document.engine)
+    if name != name.strip("_") or not name.isidentifier():
+        raise InvalidInput(f"{name}: not a knob's name; write it as the engine does, e.g. max_num_seqs")
     declared = [declaration.name for declaration in document.knobs]
     names = dict.fromkeys([*declared, *engine.settings()])
     if name in names:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tuner.core.errors import InvalidInput
@@ -65,31 +65,23 @@ def _overridden(declaration: Declaration, info: TargetInfo) -> Declaration:
     return declaration
 
 
+@dataclass
 class _Builder:
     """Decides knob by knob: searched, fixed, or left out with a reason."""
 
-    def __init__(
-        self,
-        info: TargetInfo,
-        document: Document,
-        edited: Edited,
-        allow_output_change: bool,
-        real_text: bool,
-        where: str,
-    ) -> None:
-        self.info = info
-        self.document = document
-        self.edited = edited
-        self.allow_output_change = allow_output_change
-        self.real_text = real_text
-        self.where = where
-        self.knobs: list[Knob] = []
-        self.fixed: dict[str, Value] = {}
-        self.defaults: dict[str, Value] = {}
-        self.given: dict[str, Value] = {}  # what this engine does not let one choose
-        self.left_out: list[LeftOut] = []
-        self.notes: list[str] = []
-        self.problems: list[str] = []
+    info: TargetInfo
+    document: Document
+    edited: Edited
+    allow_output_change: bool
+    real_text: bool
+    where: str
+    knobs: list[Knob] = field(default_factory=list)
+    fixed: dict[str, Value] = field(default_factory=dict)
+    defaults: dict[str, Value] = field(default_factory=dict)
+    given: dict[str, Value] = field(default_factory=dict)  # what this engine does not let one choose
+    left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     def add(self, declaration: Declaration) -> None:
         name = declaration.name

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from tuner.store.url import masked
-from tuner.study.spec.document import FieldPath
+from tuner.study.spec.document import FieldPath, dotted
 
 _LONGEST = 80
 _NOT_A = {
@@ -94,11 +94,6 @@ def show(value: object, path: FieldPath = ()) -> str:
     else:
         text = str(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def dotted(path: FieldPath) -> str:
-    """`slos[0]`, `budget.starts`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
 
 
 def _own(error: ErrorDetails) -> str:

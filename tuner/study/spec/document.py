@@ -34,6 +34,11 @@ class Document:
     broken: list[FieldPath] = field(default_factory=list)
 
 
+def dotted(path: FieldPath) -> str:
+    """`slos[0]`, `budget.starts`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).removeprefix(".")
+
+
 def read_document(path: Path) -> Document:
     """Read one YAML file. Raises InvalidInput where it is not a YAML mapping at all."""
     root = _compose(path, _read(path))
@@ -113,21 +118,22 @@ class _Reader:
         try:
             return _scalar(node)
         except ValueError as error:
-            self.problem(node, f"{_dotted(at)}: {node.value[:80]} {error}")
+            self.problem(node, f"{dotted(at)}: {node.value[:80]} {error}")
             self.document.broken.append(at)
             return None
 
     def mapping(self, node: MappingNode, at: FieldPath) -> dict[str, Any]:
         data: dict[str, Any] = {}
+        where = dotted(at) or "study"
         for key, value in node.value:
             name = key.value if isinstance(key, ScalarNode) else None
             if _short(key) == "merge":
-                self.problem(key, f"{_dotted(at)}: merge keys (<<) are not taken; write the fields out")
+                self.problem(key, f"{where}: merge keys (<<) are not taken; write the fields out")
             elif name is None:
-                self.problem(key, f"{_dotted(at)}: a field's name must be plain text")
+                self.problem(key, f"{where}: a field's name must be plain text")
             elif name in data:
                 first = self.document.lines[(*at, name)]
-                self.problem(key, f"{_dotted((*at, name))}: is there twice; the first is in line {first}")
+                self.problem(key, f"{dotted((*at, name))}: is there twice; the first is in line {first}")
             else:
                 data[name] = self.value(value, (*at, name))
                 # A section begins at its name, not at its first field.
@@ -168,7 +174,3 @@ def _short(node: Any) -> str:
 def _resolved(text: str) -> str:
     node = YAML(typ="rt", pure=True).compose(text) if re.fullmatch(r"[-+.\w]+", text) else None
     return str(node.tag) if isinstance(node, ScalarNode) else f"{_TAG}str"
-
-
-def _dotted(at: FieldPath) -> str:
-    return ".".join(str(part) for part in at) or "study"

@@ -12,7 +12,7 @@ from tests.unit.study.spec.paths import field_paths
 from tuner.cli.start import start
 from tuner.core.workload import Count, Objective, ObjectiveKind
 from tuner.study.spec import StudySpec
-from tuner.study.spec.complaints import dotted
+from tuner.study.spec.document import dotted
 from tuner.study.spec.options import OPTIONS
 
 
