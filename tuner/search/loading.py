@@ -214,10 +214,8 @@ def _settings(info: TargetInfo) -> dict[str, Value]:
 
 
 def _check_relations(space: Space, where: str) -> None:
-    corners = [[share] * len(space.knobs) for share in (0.0, 0.5, 1.0)]
-    broken: dict[str, None] = {}
-    for corner in corners:
-        values = {**space.settings, **space.at(corner)}
-        broken |= {str(relation): None for relation in space.relations if not relation.holds(values)}
+    corners = [{**space.settings, **space.at([share] * len(space.knobs))} for share in (0.0, 0.5, 1.0)]
+    broken = [one for one in space.relations if not all(one.holds(values) for values in corners)]
     if broken:
-        raise InvalidInput(*(f"{where}: no candidate can keep {relation!r}; widen its knobs" for relation in broken))
+        texts = [f"'{one}'{one.why and f' ({one.why})'}" for one in broken]
+        raise InvalidInput(*(f"{where}: no candidate can keep {text}; widen its knobs" for text in texts))

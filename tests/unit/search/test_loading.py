@@ -265,7 +265,8 @@ def test_what_may_change_the_output_is_known_for_knobs_that_are_fixed_or_added_t
 
 def test_relation_that_nothing_can_keep_is_refused() -> None:
     edits = {"max_num_seqs": 1024, "max_num_batched_tokens": [128, 256]}
-    assert "no candidate can keep 'max_num_batched_tokens >= max_num_seqs'" in mistakes("vllm", target(), edits)
+    told = mistakes("vllm", target(), edits)
+    assert "no candidate can keep 'max_num_batched_tokens >= max_num_seqs' (vLLM refuses to start otherwise, " in told
 
 
 def test_unknown_engine_names_the_known_ones() -> None:
