@@ -10,7 +10,7 @@ from typing import Any
 
 from tuner.core.cause import Failure
 from tuner.core.hardware import EngineFacts
-from tuner.core.knob import Candidate
+from tuner.core.knob import Candidate, Value
 from tuner.core.measurement import Level, Measurement, Verdict
 
 
@@ -103,3 +103,8 @@ class TrialRecord:
     gpu_s: float = 0.0
     levels: tuple[Level, ...] = ()
     phases: tuple[PhaseRecord, ...] = ()
+
+    @property
+    def reported(self) -> Mapping[str, Value]:
+        """The settings that its engine said it runs with; empty where it said nothing."""
+        return (self.facts and self.facts.settings) or {}

@@ -42,9 +42,8 @@ def fewest_changes(candidate: Candidate, first: TrialRecord, idle: Collection[st
     The search names every knob; the baseline leaves some to the engine, which reported what it made of them. `idle`
     knobs are left as the baseline has them.
     """
-    settings = (first.facts and first.facts.settings) or {}
-    before = first.candidate
-    named = {k: v for k, v in candidate.items() if k not in idle and (k in before or settings.get(k) != v)}
+    before, reported = first.candidate, first.reported
+    named = {k: v for k, v in candidate.items() if k not in idle and (k in before or reported.get(k) != v)}
     return Candidate.of({**named, **{k: v for k, v in before.items() if k in idle}})
 
 

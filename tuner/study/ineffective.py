@@ -23,7 +23,7 @@ def _leaves_alone(knob: str, lever: Lever, trials: Sequence[TrialRecord]) -> boo
     figures: dict[tuple[object, ...], dict[object, object]] = {}
     for trial in trials:
         figure = getattr(trial.facts, lever.figure, None)
-        ran = {**((trial.facts and trial.facts.settings) or {}), **trial.candidate}
+        ran = {**trial.reported, **trial.candidate}
         if figure is not None and knob in ran:
             alike = tuple(ran.get(name) for name in sorted(lever.others))
             figures.setdefault(alike, {})[ran[knob]] = figure

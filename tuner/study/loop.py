@@ -245,8 +245,7 @@ class TrialLoop:
         """The sampler learns the baseline with its defaults spelt out, as the engine reported them."""
         if baseline.verdict is None:
             return None
-        settings = (baseline.facts and baseline.facts.settings) or {}
-        return await asyncio.to_thread(self.sampler.adopt, self.space.complete(baseline.candidate, settings))
+        return await asyncio.to_thread(self.sampler.adopt, self.space.complete(baseline.candidate, baseline.reported))
 
     # --- beginning and stopping -------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tuner.core.knob import Candidate
 from tuner.store import TrialKind, TrialRecord
@@ -35,5 +34,5 @@ def changes(trial: TrialRecord, first: TrialRecord | None) -> Candidate:
     """The knobs that a trial set to something else than the baseline ran with, as far as its engine reported it."""
     if first is None or trial.kind is TrialKind.BASELINE:
         return trial.candidate
-    before: dict[str, Any] = {**((first.facts and first.facts.settings) or {}), **first.candidate}
+    before = {**first.reported, **first.candidate}
     return Candidate.of({k: v for k, v in trial.candidate.items() if k not in before or before[k] != v})
