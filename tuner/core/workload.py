@@ -81,8 +81,8 @@ class Lengths:
 class Workload:
     """What requests look like. Either synthetic prompts of given lengths, or the prompts of a JSONL file.
 
-    `shared_prefix` tokens are common to all requests of one of `prefix_groups` groups (drawn anew for every level, so
-    that no level profits from the caches of another). `prompt` counts the tokens after the prefix.
+    `shared_prefix` tokens are common to all requests of one of `prefix_groups` groups, at every level of a start: the
+    engine has met them before, as a system prompt in production. `prompt` counts the tokens after the prefix.
     Output lengths are fixed by `ignore_eos`, so that all configurations do the same work.
     """
 

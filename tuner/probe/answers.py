@@ -11,8 +11,9 @@ that run, at once.
 Exceedances of a bound are rare, and say little about how alike neighbours are until it is too late. So the requests in
 the upper fifth of the sample's own latencies, as far as they are over 0.4 of the bound, are looked at too: if these
 come in clumps (Geyer's initial sequence estimate, 1992), the exceedances will, and deff is at least that. Not so where
-the bound is out of reach: nothing grows, and an exponential tail over the upper fifth leaves less than 1e-3 beyond it
-(times per output token are alike for a whole batch, also at a third of their bound).
+the bound is out of reach: nothing grows, and an exponential tail over the upper fifth leaves less than 1e-3 beyond it.
+For TPOT 1e-2 will do: it is a mean over a whole answer, so its tail is thinner than that, and it is alike for a whole
+batch, also at a third of its bound.
 
 The 5 % hold for independent requests and for neighbours with a correlation of 0.8. They do not quite hold where clumps
 are as long as the level: in an M/D/8 queue at the very rate where 5 % exceed, 13 % of levels of 400 requests pass (52 %
@@ -46,7 +47,7 @@ STRICTEST = 0.01
 _UPPER = 0.8
 _NEAR = 0.4
 _GRAIN = 0.01
-_OUT_OF_REACH = 1e-3
+_OUT_OF_REACH, _OUT_OF_REACH_OF_MEANS = 1e-3, 1e-2
 # Standard deviations by which a dispersion over batches must exceed that of independent requests to count.
 _BY_CHANCE = 2.0
 _GROWS = 1.5  # spreads, from the first fifth of a level to its last; steady growth makes 2.8
@@ -99,7 +100,8 @@ def hopeless(slo: Slo, seen: Observations, stage: Stage) -> bool:
 
 def _test_share(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> SloTest:
     exceeding = seen.exceeding.sum()
-    clumps = 1.0 if slo.metric is Metric.ITL else clumping(seen.sums / seen.counts, slo.bound)
+    beyond = _OUT_OF_REACH_OF_MEANS if slo.metric is Metric.TPOT else _OUT_OF_REACH
+    clumps = 1.0 if slo.metric is Metric.ITL else clumping(seen.sums / seen.counts, slo.bound, beyond)
     corrected = effective_sample(seen, max(_least_effect(slo, stage), clumps), stage.pass_alpha or ALPHA)
     doubtful = corrected.with_undecided(seen.undecided / seen.requests)
     answer = Answer.UNCERTAIN
@@ -159,15 +161,18 @@ def effective_sample(seen: Observations, least_effect: float, alpha: float) -> S
     return Sample(float(exceeding / effect), float(count / effect))
 
 
-def clumping(latencies: np.ndarray[tuple[int], np.dtype[np.float64]], bound: float) -> float:
+def clumping(
+    latencies: np.ndarray[tuple[int], np.dtype[np.float64]], bound: float, beyond: float = _OUT_OF_REACH
+) -> float:
     """Design effect of "is in the upper fifth, and over 0.4 of the bound" over a series of latencies.
 
-    It is 1 + 2 * (the autocorrelations while they are positive); differences below 1 % of the bound are no matter.
+    It is 1 + 2 * (the autocorrelations while they are positive); differences below 1 % of the bound are no matter. And
+    it is 1 where the bound is out of reach: where less than a share of `beyond` will exceed it.
 
     Sums of two successive autocorrelations are added up to the first that is within its own noise, 1 / sqrt(n).
     """
     n = len(latencies)
-    if n == 0 or _out_of_reach(latencies, bound):
+    if n == 0 or _out_of_reach(latencies, bound, beyond):
         return 1.0
     values = np.round(latencies / (_GRAIN * bound)) if bound > 0 else latencies
     high = (values > max(_NEAR / _GRAIN, np.quantile(values, _UPPER))).astype(float)
@@ -182,8 +187,8 @@ def clumping(latencies: np.ndarray[tuple[int], np.dtype[np.float64]], bound: flo
     return max(1.0, float(2 * pairs[: noisy[0] if len(noisy) else None].sum() - 1))
 
 
-def _out_of_reach(latencies: np.ndarray[tuple[int], np.dtype[np.float64]], bound: float) -> bool:
-    """Whether next to nothing lies beyond `bound`, by the exponential tail over the upper fifth's threshold.
+def _out_of_reach(latencies: np.ndarray[tuple[int], np.dtype[np.float64]], bound: float, beyond: float) -> bool:
+    """Whether less than a share of `beyond` lies over `bound`, by the exponential tail over the upper fifth.
 
     What grows is never out of reach: a queue that builds up looks harmless at first.
     """
@@ -198,7 +203,7 @@ def _out_of_reach(latencies: np.ndarray[tuple[int], np.dtype[np.float64]], bound
     growth = max(0.0, float(latencies[-fifth:].mean() - latencies[:fifth].mean()))
     if growth > _GROWS * spread:
         return False
-    return (bound - threshold - growth) / scale > math.log((1 - _UPPER) / _OUT_OF_REACH)
+    return (bound - threshold - growth) / scale > math.log((1 - _UPPER) / beyond)
 
 
 def _ratio_variance(

@@ -180,7 +180,7 @@ class _Search:
     async def _gallop(self, step: float) -> None:
         """Go up from a rate that holds or down from one that does not until both are known, with growing steps."""
         steps, guessed = 0, self.job.incumbent_rate is None
-        while (self.under is None or self.over is None) and self._leaves_room():
+        while (self.under is None or self.over is None) and self._leaves_room(_PROOFS if self.under is None else 1):
             if steps >= _STEADY_STEPS:
                 step = min(step * step, _MOST_STEP)
             if self.under is None and steps == 1:
@@ -215,13 +215,13 @@ class _Search:
                 return
             await self._try(math.sqrt(self.under * self.over))
 
-    def _leaves_room(self) -> bool:
-        """Whether a further level leaves enough time for a proof that is still to come."""
+    def _leaves_room(self, proofs: int = _PROOFS) -> bool:
+        """Whether a further level leaves enough time for as many attempts at a proof that is still to come."""
         reached = self.under or self.over
         if self.session.exhausted or self._proven() is not None or reached is None:
             return not self.session.exhausted
         proof_s = self.session.proof_s(reached * self._proof_step(), self.job.slos)
-        return self.session.left_s > self.session.levels[-1].duration_s + _PROOFS * proof_s
+        return self.session.left_s > self.session.levels[-1].duration_s + proofs * proof_s
 
     async def _prove(self) -> None:
         """Go down until a longer level has PASSed, where none has yet: without a proof there is no value."""

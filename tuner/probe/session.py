@@ -23,6 +23,7 @@ from tuner.probe.workload import Requests
 
 _WARMUP_CONCURRENCY = 4
 _WARMUP_REQUESTS = 12
+_MOST_WARMUP_REQUESTS = 200  # of more shared prefixes than that an engine keeps a part only, whatever it met first
 _WARMUP_TIMEOUT_S = 300.0
 # Below this a level can't say anything: the study's deadline comes first.
 _LEAST_LEVEL_S = 5.0
@@ -140,9 +141,11 @@ class Session:
         )
 
     async def _warm_up(self) -> None:
-        """Send a few requests before anything counts: first requests compile, allocate and fill caches."""
+        """Send a few requests before anything counts: first requests compile, allocate and meet no shared prefix."""
         load = Load(concurrency=_WARMUP_CONCURRENCY)
-        found = await self._closed_loop(self.requests.draw(load, _WARMUP_REQUESTS), _WARMUP_CONCURRENCY)
+        prefixes = self.job.workload.prefix_groups if self.job.workload.shared_prefix else 0
+        count = max(_WARMUP_REQUESTS, min(prefixes, _MOST_WARMUP_REQUESTS))
+        found = await self._closed_loop(self.requests.draw(load, count), _WARMUP_CONCURRENCY)
         ok = [record for record in found.records if record.ok]
         if not ok:
             raise TrialFailed(_warmup_failure(found.records))

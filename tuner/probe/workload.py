@@ -26,9 +26,10 @@ class Requests:
     """Draws requests level by level.
 
     Lengths and arrival times follow one pattern, the same at every level and merely scaled to its rate, so that levels
-    differ by load and not by luck. Texts and prefix groups are fresh at every level, so that no level profits from the
-    prefix cache that another one filled. Prompts of a file are taken in a shuffled order that goes on from level to
-    level, and are repeated only when the file is exhausted.
+    differ by load and not by luck. Texts are fresh at every level, so that no level profits from the prefix cache that
+    another one filled. Shared prefixes stay: an engine in production has seen its system prompts before, and a short
+    level would measure little but their first prefill. Prompts of a file are taken in a shuffled order that goes on
+    from level to level, and are repeated only when the file is exhausted.
     """
 
     workload: Workload
@@ -95,33 +96,26 @@ class Requests:
     def _synthetic(
         self, arrivals: Sequence[float | None], prompts: Sequence[int], outputs: Sequence[int]
     ) -> tuple[PlannedRequest, ...]:
-        groups = max(1, self.workload.prefix_groups)
-        prefix_tokens = self.workload.shared_prefix
-        prefixes = self._prefixes(groups, prefix_tokens)
-        chosen = self._rng(_PREFIX).integers(0, groups, len(prompts))
+        groups = self.workload.prefix_groups
+        # Each group comes first once, so that a warm-up of as many requests meets them all.
+        drawn = self._rng(_PREFIX).integers(0, groups, len(prompts))
+        chosen = [*range(min(groups, len(prompts))), *drawn[groups:].tolist()]
+        prefixes = {group: self._prefix(group) for group in set(chosen)}
         rng = self._rng(_TEXT)
         planned = []
         for index, (arrival, prompt, output) in enumerate(zip(arrivals, prompts, outputs, strict=True)):
-            group = int(chosen[index])
-            total = prefix_tokens + prompt
+            total = self.workload.shared_prefix + prompt
+            text = self._text(prefixes[chosen[index]], total, rng) if self.with_text else None
             planned.append(
-                PlannedRequest(
-                    index,
-                    total,
-                    output,
-                    arrival,
-                    self.level * groups + group,
-                    prefix_tokens,
-                    self._text(prefixes[group], total, rng) if self.with_text else None,
-                )
+                PlannedRequest(index, total, output, arrival, chosen[index], self.workload.shared_prefix, text)
             )
         return tuple(planned)
 
-    def _prefixes(self, groups: int, tokens: int) -> list[str]:
-        if not self.with_text or tokens == 0:
-            return [""] * groups
-        words = self.calibration.words(tokens)
-        return [random_text(words, self._rng(_PREFIX, 1 + group)) for group in range(groups)]
+    def _prefix(self, group: int) -> str:
+        if not self.with_text or self.workload.shared_prefix == 0:
+            return ""
+        rng = np.random.default_rng([_positive(self.seed), 0, _PREFIX, group])  # no level has the number 0
+        return random_text(self.calibration.words(self.workload.shared_prefix), rng)
 
     def _text(self, prefix: str, tokens: int, rng: np.random.Generator) -> str:
         own = random_text(self.calibration.own_words(tokens, len(prefix.split())), rng)
@@ -150,8 +144,8 @@ class Requests:
     def _pattern(self, stream: int) -> np.random.Generator:
         return np.random.default_rng([_positive(self.pattern_seed), stream])
 
-    def _rng(self, stream: int, part: int = 0) -> np.random.Generator:
-        return np.random.default_rng([_positive(self.seed), self.level, stream, part])
+    def _rng(self, stream: int) -> np.random.Generator:
+        return np.random.default_rng([_positive(self.seed), self.level, stream])
 
 
 def _lengths(lengths: Lengths, normal: np.ndarray) -> list[int]:

@@ -112,6 +112,9 @@ def test_clumps_are_no_matter_while_the_bound_is_out_of_reach() -> None:
 
     assert clumping(batch, 0.015) > 5
     assert clumping(batch, 0.03) == 1
+    assert clumping(batch, 0.017) > 5
+    assert clumping(batch, 0.017, beyond=1e-2) == 1
+    assert clumping(batch, 0.015, beyond=1e-2) > 5
     assert clumping(growing, 0.3) > 5
 
 

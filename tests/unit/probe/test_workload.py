@@ -66,19 +66,29 @@ def test_equal_seeds_give_equal_levels_and_other_seeds_other_texts() -> None:
     assert requests(workload, 5, 1).draw(OPEN, 10)[0].arrival_s != requests(workload, 5, 2).draw(OPEN, 10)[0].arrival_s
 
 
-def test_prefixes_are_shared_within_a_group_and_fresh_at_every_level() -> None:
-    source = requests(Workload(Lengths(20), Lengths(4), shared_prefix=30, prefix_groups=3))
-    levels = [source.draw(OPEN, 60), source.draw(OPEN, 60)]
+def test_prefixes_are_shared_within_a_group_and_between_levels_but_not_between_starts() -> None:
+    workload = Workload(Lengths(20), Lengths(4), shared_prefix=30, prefix_groups=3)
+    source = requests(workload)
     groups: dict[int, set[str]] = {}
-    for planned in (*levels[0], *levels[1]):
+    for planned in (*source.draw(OPEN, 60), *source.draw(OPEN, 60)):
         assert planned.text is not None
         assert planned.prompt_tokens == 50
         assert planned.prefix_tokens == 30
         groups.setdefault(planned.prefix_group, set()).add(" ".join(planned.text.split()[:30]))
 
-    assert len(groups) == 6
+    assert len(groups) == 3
     assert all(len(prefixes) == 1 for prefixes in groups.values())
-    assert len(set.union(*groups.values())) == 6
+    assert len(set.union(*groups.values())) == 3
+    other = requests(workload, 77).draw(OPEN, 1)[0].text
+    assert other is not None
+    assert " ".join(other.split()[:30]) not in set.union(*groups.values())
+
+
+def test_the_first_requests_of_a_level_meet_each_prefix_once() -> None:
+    source = requests(Workload(Lengths(20), Lengths(4), shared_prefix=30, prefix_groups=8), text=False)
+    for _ in range(2):
+        assert sorted(r.prefix_group for r in source.draw(CLOSED, 12)[:8]) == list(range(8))
+    assert len({r.prefix_group for r in source.draw(CLOSED, 400)[8:]}) == 8
 
 
 def test_calibration_finds_tokens_per_word_and_the_templates_overhead() -> None:
