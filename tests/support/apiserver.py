@@ -41,7 +41,8 @@ from tests.support.kubelet import Node
 
 Object = dict[str, Any]
 Key = tuple[str, str, str]  # plural, namespace, name
-_PLURALS = {"deployments", "replicasets", "pods", "services", "leases", "nodes", "horizontalpodautoscalers"}
+_SCALERS = {"horizontalpodautoscalers", "scaledobjects"}
+_PLURALS = {"deployments", "replicasets", "pods", "services", "leases", "nodes", *_SCALERS}
 _SPEC_FIELDS = {
     "minReadySeconds",
     "paused",

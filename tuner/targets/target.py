@@ -82,7 +82,8 @@ class Target(Protocol):
     async def diagnose(self, failure: Failure) -> Failure:
         """Refine a failure seen from outside (streams broke) by what the target knows (OOMKilled, logs, restarts).
 
-        Returns `failure` unchanged where the target knows nothing better. Takes at most a few seconds.
+        Returns `failure` unchanged where the target knows nothing better. Takes at most a few seconds once the target
+        can be asked: an outage is waited for, since it may tell whose failure this is.
         """
         ...
 

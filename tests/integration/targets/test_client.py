@@ -101,7 +101,7 @@ async def test_credentials_that_ended_are_loaded_again_once(server: ApiServer, q
 
 async def test_a_kind_that_the_cluster_does_not_have_is_not_found(quick: Client) -> None:
     with pytest.raises(NotFound):
-        await quick.list(Resource("keda.sh", "v1alpha1", "scaledobjects"), "ns")
+        await quick.list(Resource("example.com", "v1", "widgets"), "ns")
 
 
 async def test_a_server_that_does_not_answer_is_told_within_seconds(server: ApiServer, tmp_path: Path) -> None:

@@ -173,9 +173,27 @@ async def test_an_autoscaler_that_targets_it_is_refused_and_others_are_not(bench
 
     bench.server.put("horizontalpodautoscalers", "ns", scaler("other", "web"))
     assert not (await examine(client, "ns", "llm", [VLLM])).refusals
+    idle = scaler("idle", "llm")
+    idle["spec"] |= {"minReplicas": 1, "maxReplicas": 1}
+    bench.server.put("horizontalpodautoscalers", "ns", idle)
+    assert not (await examine(client, "ns", "llm", [VLLM])).refusals
     bench.server.put("horizontalpodautoscalers", "ns", scaler("mine", "llm"))
     (refusal,) = (await examine(client, "ns", "llm", [VLLM])).refusals
     assert "HorizontalPodAutoscaler mine" in refusal
+
+
+@pytest.mark.parametrize(
+    ("paused", "refused"), [({}, True), ({"paused": "true"}, False), ({"paused-replicas": "1"}, False)]
+)
+async def test_a_scaled_object_is_refused_until_it_is_paused(
+    bench: Bench, client: Client, paused: dict[str, str], refused: bool
+) -> None:
+    marks = {f"autoscaling.keda.sh/{name}": value for name, value in paused.items()}
+    body = {"metadata": {"name": "keda", "annotations": marks}, "spec": {"scaleTargetRef": {"name": "llm"}}}
+    bench.server.put("scaledobjects", "ns", body)
+    refusals = (await examine(client, "ns", "llm", [VLLM])).refusals
+    assert bool(refusals) is refused
+    assert all("ScaledObject keda" in one and "autoscaling.keda.sh/paused=true" in one for one in refusals)
 
 
 async def test_a_helm_release_is_a_note_and_a_switched_off_flux_too(bench: Bench, client: Client) -> None:

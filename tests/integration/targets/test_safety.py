@@ -181,6 +181,27 @@ async def test_keep_leaves_a_foreign_change_and_restores_the_rest(
     assert stored(bench.deployment) is None
 
 
+async def test_what_is_left_is_put_back_where_the_engines_container_was_taken_out(
+    bench: Bench, target: KubernetesTarget, client: Client, make_target: Callable[..., Any]
+) -> None:
+    strategy = bench.deployment["spec"]["strategy"]
+    await start(target, candidate())
+    await killed(target)
+    container = bench.deployment["spec"]["template"]["spec"]["containers"][0]
+    new = {**container, "name": "renamed"}
+    bench.change({"spec": {"template": {"spec": {"containers": [new]}}}})
+    bench.deployment["spec"]["template"]["spec"]["containers"] = [new]
+    with pytest.raises(Refused, match=r"study-1 changed it at .*tuner restore"):
+        await (await make_target(study="study-2", acquire=False)).inspect()
+    with pytest.raises(Refused, match=r"container 'engine', in which .* args, command, was taken out.*--keep"):
+        await restore_deployment(client, "ns", "llm")
+    report = await restore_deployment(client, "ns", "llm", keep=True)
+    assert report.kept == ("args", "command")
+    assert bench.deployment["spec"]["strategy"] == strategy
+    assert bench.args == new["args"]
+    assert stored(bench.deployment) is None
+
+
 async def test_labels_and_replicas_changed_by_others_stay_as_they_made_them(
     bench: Bench, target: KubernetesTarget
 ) -> None:

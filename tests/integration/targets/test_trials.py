@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.targets.conftest import Bench, candidate, failure, start
+from tests.integration.targets.conftest import STUDY, Bench, candidate, failure, start
 from tests.support.engines import engine, free_port
 from tuner.core.cause import Cause, Failure
 from tuner.core.errors import Refused
@@ -155,10 +155,26 @@ async def test_a_ready_pod_that_refuses_our_connections_is_no_fault_of_the_candi
     bench: Bench, make_target: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rollout, "_NO_ROUTE_GRACE_S", 0.5)
-    target = await make_target(bench.name, endpoint=f"http://127.0.0.1:{free_port()}")
+    target = await make_target(bench.name, acquire=False, endpoint=f"http://127.0.0.1:{free_port()}")
+    await target.acquire(STUDY)  # as where the engine was down at the first look
+    await target.inspect()
     with pytest.raises(Refused, match=r"no route from here to http://127.*--endpoint"):
         await start(target, candidate(), 30)
     await target.restore()
+
+
+@pytest.mark.parametrize(("path", "problem"), [(None, "ConnectError"), ("/elsewhere", "HTTP 404")])
+async def test_an_engine_that_can_not_be_reached_is_told_before_anything_changes(
+    bench: Bench, make_target: Callable[..., Any], path: str | None, problem: str
+) -> None:
+    before = bench.picture()
+    port = free_port() if path is None else bench.args[-1]
+    target = await make_target(bench.name, acquire=False, endpoint=f"http://127.0.0.1:{port}{path or ''}")
+    await target.inspect()
+    with pytest.raises(Refused, match=rf"no route from here to http://127.*{problem}.*--endpoint"):
+        await target.acquire(STUDY)
+    assert bench.picture() == before
+    assert not bench.server.all("leases")
 
 
 async def test_a_pod_without_a_readiness_probe_may_be_loading(

@@ -17,7 +17,7 @@ from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.diagnosis import diagnose
 from tuner.targets.kubernetes.differences import diff
 from tuner.targets.kubernetes.fields import Fields, Object
-from tuner.targets.kubernetes.inspection import Inspection, current_pod, inspect
+from tuner.targets.kubernetes.inspection import Inspection, current_pod, fail_without_route, inspect
 from tuner.targets.kubernetes.lease import Lease
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, REPLICASETS
 from tuner.targets.kubernetes.restore import restore, settle
@@ -90,7 +90,9 @@ class KubernetesTarget:
             await serving.close()
 
     async def acquire(self, holder: str) -> None:
-        """See Target.acquire."""
+        """See Target.acquire. Raises Refused, too, where the engine that runs now can't be reached."""
+        if self._inspected is not None:
+            await fail_without_route(self._client, self._inspected)
         self._study = holder
         self._taken = Lease(self._client, self._namespace, self._name, holder, _new_id(), duration_s=self._lease_s)
         await self._taken.acquire()

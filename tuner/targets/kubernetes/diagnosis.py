@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from tuner.core.cause import Cause, Failure, TrialFailed
@@ -42,9 +43,12 @@ async def _look(client: Client, start: Start, ready: Ready) -> Failure | None:
     metadata, name = start.deployment["metadata"], ready.pod.name
 
     async def log(previous: bool = False) -> str:
-        return await client.log(
-            metadata["namespace"], name, start.container, previous=previous, tail=_LOG_LINES, patience_s=_LOG_PATIENCE_S
-        )
+        namespace, container = metadata["namespace"], start.container
+        with contextlib.suppress(ApiError):  # the node may be gone, and the pod's status still tell
+            return await client.log(
+                namespace, name, container, previous=previous, tail=_LOG_LINES, patience_s=_LOG_PATIENCE_S
+            )
+        return ""
 
     fail_if_changed(start.deployment, await client.find(DEPLOYMENTS, metadata["namespace"], metadata["name"]))
     found = await client.find(PODS, metadata["namespace"], name)

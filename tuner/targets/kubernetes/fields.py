@@ -20,9 +20,16 @@ START = "tuner.dev/start"
 ARGS, COMMAND, GPUS = "args", "command", "gpus"
 STRATEGY, DEADLINE, HISTORY = "strategy", "progressDeadlineSeconds", "revisionHistoryLimit"
 _LISTS = (ARGS, COMMAND)
+#: The fields that lie in the engine's container.
+OF_CONTAINER = (*_LISTS, GPUS)
 _SPEC = (STRATEGY, DEADLINE, HISTORY)
 _ALL = (*_LISTS, GPUS, *_SPEC, START)
 GPU = "nvidia.com/gpu"
+
+
+def has_container(deployment: Object, name: str) -> bool:
+    """Whether the pod template has a container of this name."""
+    return any(container["name"] == name for container in deployment["spec"]["template"]["spec"]["containers"])
 
 
 def container_of(deployment: Object, name: str) -> Object:
@@ -34,9 +41,9 @@ def container_of(deployment: Object, name: str) -> Object:
 
 
 def read(deployment: Object, container: str, names: Iterable[str] = _ALL) -> Fields:
-    """The values that these fields have in a Deployment."""
-    spec = deployment["spec"]
-    engine = container_of(deployment, container)
+    """The values that these fields have in a Deployment. Raises Refused where one lay in a container that is gone."""
+    spec, names = deployment["spec"], tuple(names)
+    engine = container_of(deployment, container) if set(OF_CONTAINER) & {*names} else {}
     found: Fields = {}
     for name in names:
         if name in _LISTS:
@@ -52,9 +59,9 @@ def read(deployment: Object, container: str, names: Iterable[str] = _ALL) -> Fie
 
 
 def put(deployment: Object, container: str, values: Mapping[str, Any]) -> None:
-    """Set the fields in an object at hand, as `patch` would on the server."""
+    """Set the fields in an object at hand, as `patch` would on the server; not those of a container that is gone."""
     spec = deployment["spec"]
-    engine = next(c for c in spec["template"]["spec"]["containers"] if c["name"] == container)
+    engine: Object = next((c for c in spec["template"]["spec"]["containers"] if c["name"] == container), {})
     for name, value in values.items():
         if name in _LISTS:
             _set(engine, name, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass
 
@@ -15,13 +16,14 @@ from tuner.podspec.image import tag_version
 from tuner.targets.kubernetes import changes, replicas
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.discover import examine
-from tuner.targets.kubernetes.fields import Fields, Object
+from tuner.targets.kubernetes.fields import Fields, Object, container_of
 from tuner.targets.kubernetes.hardware import gpu_of
 from tuner.targets.kubernetes.model import model_of, positional_model
 from tuner.targets.kubernetes.pods import PodState, read_pod
-from tuner.targets.kubernetes.route import Route, port_of
+from tuner.targets.kubernetes.route import Route, no_route, port_of
 
 _ON_CPU = re.compile(r"device_config=cpu\b|detected platform cpu\b")
+_TRIES, _AGAIN_S = 3, 0.5
 _CPU_SETTING = re.compile(r"(?:VLLM|SGLANG)_CPU_")
 
 
@@ -121,6 +123,26 @@ async def current_pod(client: Client, deployment: Object, container: str) -> Pod
             if not state.deleting and state.ip:
                 return state
     return None
+
+
+async def fail_without_route(client: Client, seen: Inspection) -> None:
+    """Raise Refused where an engine that is ready can't be reached, before a study has restarted it for nothing."""
+    pod = await current_pod(client, seen.deployment, seen.container.name)
+    if pod is None or not pod.ready:
+        return
+    serving = seen.route.serving(pod.ip)
+    try:
+        for left in reversed(range(_TRIES)):
+            health = await serving.health()
+            # Without a readinessProbe a pod is ready while it loads; one that is busy may take its time to answer.
+            probed = "readinessProbe" in container_of(seen.deployment, seen.container.name)
+            if health.ok or not (health.unroutable or (probed and (health.answered or not health.connected))):
+                return
+            if not left:
+                raise no_route(serving.base, health)
+            await asyncio.sleep(_AGAIN_S)
+    finally:
+        await serving.close()
 
 
 _NAMELESS = "the model is named neither on the command line nor in the log; name it in the study"

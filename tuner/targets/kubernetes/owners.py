@@ -8,6 +8,7 @@ from tuner.targets.kubernetes.fields import Object
 from tuner.targets.kubernetes.resources import HPAS, SCALED_OBJECTS, Resource
 
 _RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
+_PAUSED = "autoscaling.keda.sh/paused"
 _EXPORT = "let the tuner measure a copy without that owner, or export the result and change the source"
 
 
@@ -56,16 +57,28 @@ def writers(deployment: Object) -> tuple[list[str], list[str]]:
 
 async def scalers(client: Client, deployment: Object) -> list[str]:
     """Autoscalers of a Deployment as refusals. Where the right to list them is missing, `permissions` says so."""
-    refusals: list[str] = []
-    for resource, kind in ((HPAS, "HorizontalPodAutoscaler"), (SCALED_OBJECTS, "KEDA ScaledObject")):
-        refusals += [
-            f"scaled by {kind} {name}, which would start copies or none while it is measured; pause or delete it first"
-            for name in await _targeting(client, resource, deployment)
-        ]
-    return refusals
+    scaled = "which would start copies or none while it is measured"
+    hpas = [
+        f"scaled by HorizontalPodAutoscaler {item['metadata']['name']}, {scaled}; for the time of the study delete it "
+        "or set its minReplicas and maxReplicas to 1"
+        for item in await _targeting(client, HPAS, deployment)
+        if (item["spec"].get("minReplicas", 1), item["spec"].get("maxReplicas")) != (1, 1)
+    ]
+    keda = [
+        f"scaled by KEDA ScaledObject {item['metadata']['name']}, {scaled}; for the time of the study annotate it with "
+        f"{_PAUSED}=true"
+        for item in await _targeting(client, SCALED_OBJECTS, deployment)
+        if not _paused(item["metadata"].get("annotations") or {})
+    ]
+    return hpas + keda
 
 
-async def _targeting(client: Client, resource: Resource, deployment: Object) -> list[str]:
+def _paused(annotations: dict[str, str]) -> bool:
+    """Whether KEDA leaves its target alone, at the one replica that is measured."""
+    return annotations.get(_PAUSED) == "true" or annotations.get(f"{_PAUSED}-replicas") == "1"
+
+
+async def _targeting(client: Client, resource: Resource, deployment: Object) -> list[Object]:
     name, namespace = deployment["metadata"]["name"], deployment["metadata"]["namespace"]
     try:
         items = await client.list(resource, namespace)
@@ -75,5 +88,5 @@ async def _targeting(client: Client, resource: Resource, deployment: Object) -> 
     for item in items:
         target = item["spec"].get("scaleTargetRef") or {}
         if target.get("name") == name and target.get("kind", "Deployment") == "Deployment":
-            found.append(item["metadata"]["name"])
+            found.append(item)
     return found

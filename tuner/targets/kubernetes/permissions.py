@@ -40,6 +40,7 @@ RIGHTS = (
     Right("patch", DEPLOYMENTS, "set the engine's flags"),
     Right("list", REPLICASETS, "follow a rollout"),
     Right("list", PODS, "follow a rollout"),
+    Right("get", PODS, "name the cause of an engine's end"),
     Right("get", PODS, "name the cause of a failed start", subresource="log"),
     Right("get", LEASES, "one tuner per Deployment"),
     Right("create", LEASES, "one tuner per Deployment"),

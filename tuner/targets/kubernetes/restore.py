@@ -73,6 +73,13 @@ async def restore(
     snapshot = stored(live) or await copies.in_force(client, live)
     if snapshot is None:
         return RestoreReport(found=False, notes=await _clean(client, live, patience_s))
+    gone = _gone(live, snapshot)
+    if gone and not keep:
+        raise Refused(
+            f"{name}: the container {snapshot.container!r}, in which the study {snapshot.study} changed "
+            f"{', '.join(gone)}, was taken out by somebody else; with --keep the rest is put back"
+        )
+    snapshot = snapshot.without(gone)
     restoration = _Restoration(client, namespace, name, snapshot, force=force, keep=keep, patience_s=patience_s)
     foreign = restoration.foreign(live)
     changed = tuple(sorted(restoration.pending(live)))
@@ -83,9 +90,16 @@ async def restore(
         taken=snapshot.taken,
         fields=changed,
         overwritten=foreign if force else (),
-        kept=foreign if keep and not force else (),
+        kept=(*foreign, *gone) if keep and not force else (),
         notes=notes,
     )
+
+
+def _gone(live: Object, snapshot: Snapshot) -> tuple[str, ...]:
+    """The fields we wrote that went with their container."""
+    if fields.has_container(live, snapshot.container):
+        return ()
+    return tuple(sorted(set(fields.OF_CONTAINER) & snapshot.last.keys()))
 
 
 async def _clean(client: Client, live: Object, patience_s: float) -> tuple[str, ...]:

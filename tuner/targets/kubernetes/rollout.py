@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tuner.core.cause import Cause, Failure, TrialFailed
-from tuner.core.errors import Refused
 from tuner.engines.engine import Engine, Exit
 from tuner.targets.kubernetes import replicas
 from tuner.targets.kubernetes.client import Client
@@ -18,7 +17,7 @@ from tuner.targets.kubernetes.fields import Object, container_of
 from tuner.targets.kubernetes.pods import Ended, PodState, blame, read_pod, setup_failure, taken_away
 from tuner.targets.kubernetes.probes import impatient
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
-from tuner.targets.kubernetes.route import Route
+from tuner.targets.kubernetes.route import Route, no_route
 from tuner.targets.kubernetes.serving import Health, Serving
 from tuner.targets.target import Progress
 
@@ -202,11 +201,7 @@ class Rollout:
         if not (pod.ready and (health.unroutable or refused)):
             self._since.pop("no route", None)
         elif self._for("no route") > _NO_ROUTE_GRACE_S:
-            there = self._start.route.base(pod.ip)
-            raise Refused(
-                f"the pod is ready, but there is no route from here to {there} ({health.problem}): "
-                "run the tuner inside the cluster, or give a URL that leads to the engine with --endpoint"
-            )
+            raise no_route(self._start.route.base(pod.ip), health)
 
     async def _fail_if_dead_inside(self, pod: PodState) -> None:
         """A wrapper can outlive its engine: then the pod looks fine, and only the log says what happened."""

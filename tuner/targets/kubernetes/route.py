@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tuner.core.errors import Refused
 from tuner.engines.engine import Engine
 from tuner.podspec import EngineContainer
-from tuner.targets.kubernetes.serving import Serving
+from tuner.targets.kubernetes.serving import Health, Serving
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Route:
     def serving(self, ip: str) -> Serving:
         """HTTP to the engine; the caller closes it."""
         return Serving(self.base(ip), self.api_key)
+
+
+def no_route(base: str, health: Health) -> Refused:
+    """What to raise where a pod is ready and its engine can't be reached."""
+    return Refused(
+        f"the pod is ready, but there is no route from here to {base} (/health: {health.problem}): "
+        "run the tuner inside the cluster, or give a URL that leads to the engine with --endpoint"
+    )
 
 
 def port_of(engine: Engine, container: EngineContainer) -> int:

@@ -16,10 +16,15 @@ _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
 
 @dataclass(frozen=True)
 class Health:
-    """One look at /health. `connected`: there was a connection at all; `unroutable`: no packet came back, either."""
+    """One look at /health.
+
+    `answered`: there was an answer, if not the one that was hoped for; `connected`: there was a connection at all;
+    `unroutable`: no packet came back, either.
+    """
 
     ok: bool
     problem: str = ""
+    answered: bool = False
     connected: bool = True
     unroutable: bool = False
 
@@ -47,7 +52,8 @@ class Serving:
             return Health(False, _words(error), connected=False, unroutable=_unroutable(error))
         except httpx.HTTPError as error:
             return Health(False, _words(error))
-        return Health(answer.status_code == 200, "" if answer.status_code == 200 else f"HTTP {answer.status_code}")
+        ok = answer.status_code == 200
+        return Health(ok, "" if ok else f"HTTP {answer.status_code}", answered=True)
 
     async def model(self) -> str | None:
         """The name under which the engine serves its model; None where it does not say (yet)."""

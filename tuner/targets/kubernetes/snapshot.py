@@ -58,6 +58,10 @@ class Snapshot:
         """The snapshot to store once the fields in `names` are to stay as they are."""
         return replace(self, kept=tuple(name for name in self.last if name in names))
 
+    def without(self, names: Collection[str]) -> Snapshot:
+        """The snapshot of all other fields."""
+        return replace(self, last={name: value for name, value in self.last.items() if name not in names})
+
     def wrote(self, values: Fields) -> Snapshot:
         """The snapshot to store together with these new values."""
         return replace(self, last={**self.last, **values})
@@ -88,8 +92,9 @@ class Snapshot:
 
 def stored(deployment: Object) -> Snapshot | None:
     """The original in force on a Deployment. Raises Refused where the annotation can't be read."""
-    found = copy_on(deployment)
-    return found if found is not None and found.id == id_in_force(deployment) else None
+    wanted = id_in_force(deployment)
+    found = copy_on(deployment) if wanted is not None else None
+    return found if found is not None and found.id == wanted else None
 
 
 def id_in_force(deployment: Object) -> str | None:

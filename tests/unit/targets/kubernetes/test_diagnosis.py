@@ -9,6 +9,7 @@ import pytest
 from tuner.core.cause import Cause, Failure
 from tuner.engines.vllm import VLLM
 from tuner.targets.kubernetes.diagnosis import diagnose
+from tuner.targets.kubernetes.errors import Unreachable
 from tuner.targets.kubernetes.pods import PodState
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, Resource
 from tuner.targets.kubernetes.rollout import Ready, Start
@@ -20,7 +21,7 @@ BROKEN = Failure(Cause.CRASH_UNDER_LOAD, "streams broke")
 
 
 class Cluster:
-    """A Deployment as it was, one pod, no log."""
+    """A Deployment as it was, one pod, and a log that can't be read."""
 
     outage_s = 0.0
 
@@ -31,11 +32,11 @@ class Cluster:
         return DEPLOYMENT if resource is DEPLOYMENTS else self._pod
 
     async def log(self, *_: str, **__: Any) -> str:
-        return ""
+        raise Unreachable(0, "get pods/log of p: HTTP 502")
 
 
-def killed(code: int) -> Object:
-    state = {"terminated": {"exitCode": code, "reason": "Error"}}
+def killed(code: int, reason: str = "Error") -> Object:
+    state = {"terminated": {"exitCode": code, "reason": reason}}
     return {"phase": "Running", "containerStatuses": [{"name": "engine", "state": state, "restartCount": 0}]}
 
 
@@ -43,6 +44,7 @@ def killed(code: int) -> Object:
     ("metadata", "status", "cause"),
     [
         ({}, killed(137), Cause.CRASH_UNDER_LOAD),
+        ({}, killed(137, "OOMKilled"), Cause.HOST_OOM),
         ({"deletionTimestamp": "now"}, killed(137), Cause.EXTERNAL_CHANGE),
         ({"deletionTimestamp": "now"}, killed(0), Cause.EXTERNAL_CHANGE),
         (
