@@ -86,7 +86,10 @@ def _values(texts: list[str]) -> dict[str, Value]:
         name, separator, value = text.partition("=")
         if not separator or not name or not value:
             raise InvalidInput(f"--set {text!r}: write NAME=VALUE, e.g. max_num_seqs=128")
-        values[name.strip().replace("-", "_")] = parse_scalar(value.strip())
+        knob = name.strip().replace("-", "_")
+        if knob in values:
+            raise InvalidInput(f"--set {knob}: is given twice")
+        values[knob] = parse_scalar(value.strip())
     return values
 
 
@@ -110,8 +113,8 @@ def _print(preview: Preview, made: Plan, first: int) -> None:
             for one in made.first
         ]
         print_table(["expected", "vs baseline", "KV tokens", "changed", "why"], rows)
+        print()
     known = "the start-up log of an earlier study" if made.calibrated else "published figures only (about 5 % off)"
-    print()
     say(f"Memory from {known}; times from a roofline model. A study measures.", style="dim")
 
 

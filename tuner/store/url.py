@@ -21,7 +21,8 @@ def parse_url(text: str) -> URL:
     try:
         url = make_url(text)
     except (ArgumentError, ValueError):
-        raise InvalidInput(f"storage: {masked(text)!r} is not a database URL; allowed: {ALLOWED}") from None
+        meant = f"; did you mean sqlite:///{text}?" if re.fullmatch(r"[\w./~-]+\.\w+", text) else ""
+        raise InvalidInput(f"storage: {masked(text)!r} is not a database URL{meant}; allowed: {ALLOWED}") from None
     backend = url.get_backend_name()
     if backend == "postgresql" and url.drivername in ("postgresql", "postgresql+psycopg"):
         return url

@@ -51,7 +51,8 @@ def make_plan(preview: Preview, store: Store, wanted: Mapping[str, Value], count
             f"{info.gpu.name if info.gpu else 'no known GPU'} and {info.model or 'no model name'}; "
             "name them with --gpu and --model (a catalogue name or a config.json)"
         )
-    known = {**preview.space.by_name, **preview.space.fixed}
+    # What is not searched may be asked about all the same: nothing is started.
+    known = [*preview.space.by_name, *preview.space.fixed, *(left.knob for left in preview.space.left_out)]
     problems = [
         f"--set {name}: no knob of this study; allowed: {', '.join(known)}" for name in wanted if name not in known
     ]

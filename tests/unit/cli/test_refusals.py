@@ -81,6 +81,8 @@ SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
         (("start", "-f", "/"), "/: can't be read: Is a directory"),
         (("plan", "--simulated", "h100/llama-3.1-8b", "--set", "max_num_seqs"), "write NAME=VALUE"),
         (("plan", "--simulated", "h100/llama-3.1-8b", "--set", "nothere=1"), "no knob of this study; allowed: max_num"),
+        (("plan", *SIMULATED[1:], "--set", "block_size=16", "--set", "block-size=32"), "block_size: is given twice"),
+        (("show", "--storage", "/tmp/t.db"), "did you mean sqlite:////tmp/t.db?"),
         (("show",), "there is no study yet ("),
         (("export",), "there is no study yet ("),
         (("studies", "--storage", "sqlite:///typo.db"), "typo.db yet; `tuner start` makes one"),
@@ -185,6 +187,13 @@ def test_a_plan_leaves_nothing_behind_and_needs_no_data_folder(tuner: Tuner, mon
         said = tuner("plan", *target, "--first", "0")
         assert (said.code, said.err) == (0, "")
     assert sorted(path.name for path in Path().iterdir()) == ["study.yaml"]
+
+
+def test_a_plan_may_ask_about_what_a_study_would_not_search(tuner: Tuner) -> None:
+    said = tuner("plan", *SIMULATED[1:], "--set", "kv_cache_dtype=fp8", "--first", "0")
+    assert said.code == 0
+    assert "asked for  kv_cache_dtype=fp8\nexpected   " in said.out
+    assert "\n\n\n" not in said.out
 
 
 def test_a_plan_says_where_nothing_better_is_expected_and_what_is_gained_by_what_is_asked(tuner: Tuner) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -54,7 +55,8 @@ def _model(name: str, info: ValidationInfo) -> str:
             return str(path)
         find_model(name)
     except InvalidInput as error:
-        raise _reading(error) from None
+        # The value goes before each complaint.
+        raise ValueError("; ".join(problem.removeprefix(f"{path}: ") for problem in error.problems)) from None
     return name
 
 
@@ -112,12 +114,14 @@ def hardware(value: Any) -> Any:
     """`h100/llama-3.1-8b`, or `2xh100/...` for two GPUs."""
     if not isinstance(value, str):
         return value
+    several = re.fullmatch(r"(\d{1,3})x([^/]+)/(.+)", value, re.ASCII | re.IGNORECASE)
+    if several:
+        return {"gpu": several[2], "model": several[3], "count": int(several[1])}
     gpu, separator, model = value.partition("/")
-    count, times, rest = gpu.lower().partition("x")
     if not separator or not model or not gpu:
         raise ValueError("is not GPU/MODEL")
-    if times and count.isdigit() and len(count) < 4:
-        return {"gpu": gpu[-len(rest) :], "model": model, "count": int(count)}
+    if (typo := re.match(r"[\d.]*x?(?=\D)", gpu, re.ASCII | re.IGNORECASE)) and typo[0]:
+        raise ValueError(f"is not GPU/MODEL: no GPU's name begins with {typo[0]!r}")
     return {"gpu": gpu, "model": model}
 
 

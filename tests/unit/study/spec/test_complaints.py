@@ -52,7 +52,8 @@ from tests.unit.study.spec.conftest import SIMULATED, Load, Refuse
         ("search: {allow_output_change: 1}", "allow_output_change: 1 is not true or false; allowed: true or false"),
         ("search: {allow_output_change: yes}", "study.yaml:2: search.allow_output_change: 'yes' is not true or false"),
         ("storage: postgresql://me:s3cret@h:x/d", "storage: 'postgresql://***@h:x/d' is not a database URL"),
-        ("storage: tuner.db", "study.yaml:2: storage: 'tuner.db' is not a database URL; allowed: sqlite:///PATH"),
+        ("storage: tuner.db", "'tuner.db' is not a database URL; did you mean sqlite:///tuner.db?; allowed: sqlite:///"),
+        ("model: none.json", "study.yaml:2: model: 'none.json' can't be read: No such file"),
     ],
 )  # fmt: skip
 def test_what_nobody_thought_of_is_refused_with_place_value_and_what_is_allowed(

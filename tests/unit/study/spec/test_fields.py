@@ -22,6 +22,14 @@ def test_a_simulated_target_has_a_short_form(load: Load, text: str, expected: tu
     assert (simulated.gpu, simulated.count, simulated.model) == expected
 
 
+@pytest.mark.parametrize(
+    "text", ["2h100/llama-3.1-8b", "xh100/llama-3.1-8b", "1.5xh100/llama-3.1-8b", "h100", "/x", "h100/"]
+)
+def test_a_short_form_is_not_guessed_from_what_is_none(refuse: Refuse, text: str) -> None:
+    (problem,) = refuse(None, simulated=text)
+    assert f"'{text}' is not GPU/MODEL" in problem
+
+
 def test_paths_are_relative_to_the_file_that_names_them(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
