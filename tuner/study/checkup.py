@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from tuner.core.errors import InvalidInput
 from tuner.core.hardware import Gpu, Model
@@ -11,6 +12,8 @@ from tuner.study.doctor import Finding, Severity, findings_for
 from tuner.targets.kubernetes import hardware
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.discover import Examination, discover, examine
+from tuner.targets.kubernetes.errors import ApiError
+from tuner.targets.kubernetes.inspection import current_pod
 from tuner.targets.kubernetes.resources import SERVICES
 
 
@@ -35,10 +38,19 @@ async def check_namespace(
     found: list[Finding] = []
     for one in names:
         seen = await examine(client, namespace, one, engines)
-        on = gpu or (await hardware.gpu_of(client, seen.deployment, ""))[0]
+        on = gpu or await _gpu(client, seen)
         about = findings_for(seen.deployment, services=services, assume_version=version, gpu=on, model=model)
         found += [*about, *_tunable(namespace, one, seen, about)]
     return found
+
+
+async def _gpu(client: Client, seen: Examination) -> Gpu | None:
+    """What the engine runs on, by its pod's node; what may not be read is among the rights that are examined."""
+    node = ""
+    with suppress(ApiError):
+        pod = await current_pod(client, seen.deployment, seen.found.container.name) if seen.found.container else None
+        node = pod.node if pod else ""
+    return (await hardware.gpu_of(client, seen.deployment, node))[0]
 
 
 def _tunable(namespace: str, name: str, seen: Examination, about: Sequence[Finding]) -> list[Finding]:

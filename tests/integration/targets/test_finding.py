@@ -19,8 +19,9 @@ from tuner.core.errors import InvalidInput, NotRestored, Refused
 from tuner.core.knob import Candidate
 from tuner.engines.vllm import VLLM
 from tuner.search import load_space
+from tuner.simulator.catalogue import MODELS
 from tuner.study.checkup import check_namespace
-from tuner.study.doctor import Severity
+from tuner.study.doctor import Finding, Severity
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 from tuner.targets.kubernetes.discover import choose, examine
@@ -209,13 +210,21 @@ async def test_a_helm_release_is_a_note_and_a_switched_off_flux_too(bench: Bench
 async def test_missing_rights_are_named_verb_by_verb(bench: Bench, client: Client) -> None:
     bench.server.denied = {("patch", "deployments"), ("get", "pods/log"), ("delete", "replicasets")}
     seen = await examine(client, "ns", "llm", [VLLM])
-    assert [str(right) for right in seen.lacking] == [
-        "patch deployments.apps (set the engine's flags)",
-        "get pods/log (name the cause of a failed start)",
-        "delete replicasets.apps (keep trials out of the rollout history)",
-    ]
-    assert len(seen.refusals) == 2
-    assert any("delete replicasets" in note for note in seen.notes)
+    assert seen.refusals == (
+        "the tuner's account may not patch deployments.apps (set the engine's flags)",
+        "the tuner's account may not get pods/log (name the cause of a failed start)",
+    )
+    assert seen.notes == (
+        "the tuner's account may not delete replicasets.apps (keep trials out of the rollout history)",
+    )
+
+
+async def test_flags_that_can_not_be_read_are_refused_with_the_deployments_name(
+    server: ApiServer, client: Client
+) -> None:
+    server.put("deployments", "ns", engine(args=("--block-size=big", "--max-num-batched-tokens=many")))
+    with pytest.raises(Refused, match=r"(?s)^llm can't be tuned as it is:\n  .*block-size.*\n  .*batched-tokens"):
+        await KubernetesTarget(client, "ns", "llm", VLLM).inspect()
 
 
 async def test_what_can_not_be_looked_for_is_told_once(bench: Bench, client: Client) -> None:
@@ -361,3 +370,16 @@ async def test_the_doctor_says_what_stands_against_tuning_once(
     findings = await check_namespace(client, "ns", "llm", None)
     assert len([one for one in findings if one.severity is Severity.BLOCKER]) == 1
     assert not [one for one in findings if one.severity is Severity.OK and one.subject == "tuning"]
+
+
+async def test_the_doctor_judges_memory_by_the_node_that_the_engine_runs_on(bench: Bench, client: Client) -> None:
+    async def said() -> str:
+        findings = await check_namespace(client, "ns", "llm", None, model=MODELS["Llama-3.1-8B"])
+        return next(one.text for one in findings if one.subject == "GPU memory")
+
+    assert "the GPU is not known" in await said()
+    labels = {"nvidia.com/gpu.product": "NVIDIA-H100-80GB-HBM3"}
+    bench.server.put("nodes", "", {"metadata": {"name": "node", "labels": labels}})
+    assert "1 x H100" in await said()
+    bench.server.denied = {("get", "nodes"), ("list", "pods")}
+    assert "the GPU is not known" in await said()
