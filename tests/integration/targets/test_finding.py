@@ -21,7 +21,7 @@ from tuner.engines.vllm import VLLM
 from tuner.search import load_space
 from tuner.simulator.catalogue import MODELS
 from tuner.study.checkup import check_namespace
-from tuner.study.doctor import Finding, Severity
+from tuner.study.doctor import Severity
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 from tuner.targets.kubernetes.discover import choose, examine
