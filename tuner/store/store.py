@@ -195,11 +195,6 @@ class Store:
                 "position": position,
                 "phase": Phase.SUGGESTED.value,
                 "created": now,
-                "told": False,
-                "screened": False,
-                "start_s": 0.0,
-                "probe_s": 0.0,
-                "gpu_s": 0.0,
             }
             trial_id = connection.execute(insert(trials).values(values).returning(trials.c.id)).scalar_one()
             _began(connection, trial_id, Phase.SUGGESTED, now)
