@@ -19,11 +19,12 @@ from tuner.targets.kubernetes import copies, restore_deployment
 from tuner.targets.kubernetes.client import MERGE, STRATEGIC, Client
 from tuner.targets.kubernetes.errors import Conflict, Invalid, NotFound
 from tuner.targets.kubernetes.fields import ORIGINAL, START
-from tuner.targets.kubernetes.resources import DEPLOYMENTS, LEASES, NAMESPACES, PODS, REPLICASETS
+from tuner.targets.kubernetes.resources import DEPLOYMENTS, LEASES, PODS, REPLICASETS, Resource
 from tuner.targets.kubernetes.snapshot import Snapshot
 
 Object = dict[str, Any]
 NAME = "contract"
+NAMESPACES = Resource("", "v1", "namespaces", namespaced=False)
 
 
 class Place:

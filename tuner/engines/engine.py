@@ -106,6 +106,14 @@ class Engine(Protocol):
         """Flags that the version does not know, that are misspelt or misused, with what to write instead."""
         ...
 
+    def for_cpu(self, image: str, env_names: Collection[str]) -> bool:
+        """Whether an image, or the environment set for it, is made for an engine on a CPU."""
+        ...
+
+    def on_cpu(self, log: str) -> bool:
+        """Whether a start-up log says that the engine runs on a CPU."""
+        ...
+
     def facts(self, log: str, metrics: str) -> EngineFacts:
         """What a started engine said of itself in its start-up log and on /metrics; both may be incomplete."""
         ...
@@ -119,6 +127,10 @@ class Engine(Protocol):
 
         The message quotes the engine's own decisive line; evidence is a redacted excerpt.
         """
+        ...
+
+    def may_pass(self, log: str) -> bool:
+        """Whether a start failed of what may be gone at the next: GPU memory that the engine before it still held."""
         ...
 
     def counters(self, metrics: str) -> Mapping[str, float]:

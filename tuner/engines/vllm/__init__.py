@@ -11,6 +11,7 @@ from tuner.core.knob import Candidate, Value
 from tuner.engines.engine import Exit, FlagAdvice, Lever
 from tuner.engines.vllm import advice, causes, flags, identity, metrics, redact
 from tuner.engines.vllm import facts as reported
+from tuner.engines.vllm import log as logs
 
 
 class _Vllm:
@@ -57,6 +58,12 @@ class _Vllm:
     def check(self, uses: Sequence[FlagUse], version: str | None) -> list[FlagAdvice]:
         return advice.check(uses, version)
 
+    def for_cpu(self, image: str, env_names: Collection[str]) -> bool:
+        return identity.for_cpu(image, env_names)
+
+    def on_cpu(self, log: str) -> bool:
+        return logs.on_cpu(log)
+
     def facts(self, log: str, metrics: str) -> EngineFacts:
         return reported.facts(log, metrics)
 
@@ -65,6 +72,9 @@ class _Vllm:
 
     def diagnose(self, log: str, exit: Exit, under_load: bool) -> Failure:
         return causes.diagnose(log, exit, under_load)
+
+    def may_pass(self, log: str) -> bool:
+        return causes.may_pass(log)
 
     def counters(self, metrics_: str) -> Mapping[str, float]:
         return metrics.counters(metrics_)

@@ -25,6 +25,7 @@ _WRAPPER = re.compile(
     re.ASCII,
 )
 
+_NOT_YET_FREE = re.compile(r"Free memory on device .{0,80} on startup is less than desired")
 #: Where a process of the engine says that it failed: its traceback follows.
 _FAILED = re.compile(
     r"(?:EngineCore|WorkerProc)[^\n]{0,40}(?:failed to start|hit an exception|encountered a fatal error)"
@@ -53,6 +54,11 @@ def diagnose(log: str, exit_: Exit, under_load: bool) -> Failure:
         if match is not None:
             return _failure(signature.find(match, text), text, match.start(), under_load)
     return _killed(log, text, exit_, under_load) or _other(log, text, exit_, under_load)
+
+
+def may_pass(log: str) -> bool:
+    """See Engine.may_pass."""
+    return _NOT_YET_FREE.search(log) is not None
 
 
 def _errors(log: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 _SERVER = re.compile(r"\bvllm\s+serve\b|\bvllm\.entrypoints\.(?:openai\.)?api_server\b")
 _STANDIN = re.compile(r"(?:^|[\s/])engine-sim\b|\btuner\.standin\b")
@@ -14,6 +14,11 @@ _BESIDE = re.compile(
 _SHELLS = re.compile(
     r"(?:^|/)(?:ba|da|z|k|a)?sh$|(?:^|/)python[\d.]*$|(?:^|/)(?:ray|huggingface-cli|hf|curl|wget|sleep|tail|pip)$"
 )
+
+
+def for_cpu(image: str, env_names: Collection[str]) -> bool:
+    """See Engine.for_cpu."""
+    return "cpu" in image.rsplit("/", 1)[-1] or any(name.startswith("VLLM_CPU_") for name in env_names)
 
 
 def owns(image: str, argv: Sequence[str]) -> bool:

@@ -206,3 +206,8 @@ def model(log: str) -> str | None:
         r"'model(?:_tag)?': '([^'\n]*)'",
         r"█\s+model\s+(\S+)",
     )
+
+
+def on_cpu(log: str) -> bool:
+    """See Engine.on_cpu."""
+    return re.search(r"device_config=cpu\b|detected platform cpu\b", log) is not None

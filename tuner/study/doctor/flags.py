@@ -40,8 +40,8 @@ class Patient:
 
     @property
     def on_cpu(self) -> bool:
-        """Whether it serves on a CPU: it asks for no GPU and its image says so."""
-        return not self.found.gpu_count and "cpu" in self.found.image.rsplit("/", 1)[-1]
+        """Whether it serves on a CPU: it asks for no GPU, and its image or environment says so."""
+        return not self.found.gpu_count and self.engine.for_cpu(self.found.image, self.found.env_names)
 
     def port(self) -> int | None:
         """Where the engine listens; None where the command line does not tell."""

@@ -13,7 +13,7 @@ from tuner.targets.kubernetes import copies, fields, owners
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.errors import NotFound
 from tuner.targets.kubernetes.fields import Object
-from tuner.targets.kubernetes.permissions import Right, missing
+from tuner.targets.kubernetes.permissions import missing
 from tuner.targets.kubernetes.resources import DEPLOYMENTS
 from tuner.targets.kubernetes.snapshot import Snapshot, stored
 
@@ -44,7 +44,6 @@ class Examination:
     found: Found
     refusals: tuple[str, ...]
     notes: tuple[str, ...]
-    lacking: tuple[Right, ...]
 
 
 async def discover(client: Client, namespace: str, engines: Sequence[Engine]) -> list[Found]:
@@ -93,7 +92,7 @@ async def examine(
     refusals = [*_leftover(namespace, name, snapshot, study), *_unfit(found), *_state(deployment), *refusals, *scaled]
     refusals += [f"the tuner's account may not {right}" for right in lacking if not right.optional]
     notes += [f"the tuner's account may not {right}" for right in lacking if right.optional]
-    return Examination(deployment, found, tuple(refusals), tuple(notes), lacking)
+    return Examination(deployment, found, tuple(refusals), tuple(notes))
 
 
 def recognise(deployment: Object, engines: Sequence[Engine], *, named: bool = False) -> Found | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 
 from tuner.core.errors import InvalidInput, Refused
@@ -22,9 +21,7 @@ from tuner.targets.kubernetes.model import model_of, positional_model
 from tuner.targets.kubernetes.pods import PodState, read_pod
 from tuner.targets.kubernetes.route import Route, no_route, port_of
 
-_ON_CPU = re.compile(r"device_config=cpu\b|detected platform cpu\b")
 _TRIES, _AGAIN_S = 3, 0.5
-_CPU_SETTING = re.compile(r"(?:VLLM|SGLANG)_CPU_")
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,8 @@ async def inspect(
     log = await client.log(namespace, pod.name, container.name) if pod else ""
     said = engine.facts(log, "")
     version = await _reported_version(route, pod) or said.version or tag_version(container.image)
-    on_cpu = _on_cpu(container, log)
+    # What asks for no GPU may have one all the same, by its runtime class or CDI.
+    on_cpu = engine.on_cpu(log) or (not container.gpu_count and engine.for_cpu(container.image, container.env_names))
     gpu, note = (None, "") if on_cpu else await gpu_of(client, seen.deployment, pod.node if pod else "")
     model = _model(container, settings, said)
     notes = [*seen.notes, note, "" if model else _NAMELESS]
@@ -150,15 +148,6 @@ _NAMELESS = "the model is named neither on the command line nor in the log; name
 
 def _told(name: str, reasons: tuple[str, ...]) -> str:
     return f"{name} can't be tuned as it is:\n" + "\n".join(f"  {reason}" for reason in reasons)
-
-
-def _on_cpu(container: EngineContainer, log: str) -> bool:
-    """Whether the engine, its image or its environment says so.
-
-    What asks for no GPU may have one all the same, by its runtime class or CDI.
-    """
-    for_cpu = "cpu" in container.image.rsplit("/", 1)[-1] or any(map(_CPU_SETTING.match, container.env_names))
-    return bool(_ON_CPU.search(log)) or (not container.gpu_count and for_cpu)
 
 
 def _model(container: EngineContainer, settings: dict[str, Value], said: EngineFacts) -> str:

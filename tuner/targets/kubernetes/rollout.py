@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,8 +28,6 @@ _NO_ROUTE_GRACE_S = 15.0
 # A log that stands still this long after naming a fatal error belongs to an engine that is dead inside its container.
 _SILENCE_S = 3.0
 _LOG_LINES = 1000
-# vLLM finds memory still taken by the engine before it: worth another start before the candidate is blamed.
-_NOT_YET_FREE = re.compile(r"Free memory on device .{0,80} on startup is less than desired")
 _NAMELESS = frozenset({Cause.CRASH_AT_START, Cause.UNKNOWN})
 _FATAL = frozenset({Cause.BAD_FLAG, Cause.KV_CACHE_TOO_SMALL, Cause.GPU_OOM_AT_START})
 
@@ -146,8 +143,8 @@ class Rollout:
 
     async def _crashed(self, pod: PodState, run: Ended) -> None:
         log = await self._last_words(pod) or run.message
-        if not self._forgiven and _NOT_YET_FREE.search(log):
-            # The kubelet starts it again by itself, after its own back-off.
+        if not self._forgiven and self._start.engine.may_pass(log):
+            # Worth another start, which the kubelet makes by itself after its back-off, before the candidate is blamed.
             self._forgiven = pod.ends
             self._since["pod"] = time.monotonic()
             self._say("GPU memory was not free yet; started again")
