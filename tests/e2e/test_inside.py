@@ -71,7 +71,13 @@ def allowed(kubectl: Kubectl, *asked: str) -> bool:
 def run(kubectl: Kubectl, image: str, *arguments: str, account: str = "tuner") -> tuple[int, str]:
     """Run one command of tuner in a pod to its end: the exit code, and all it printed."""
     name = f"tuner-{arguments[0]}"
-    container = {"name": "tuner", "image": image, "imagePullPolicy": "Never", "args": list(arguments)}
+    container = {
+        "name": "tuner",
+        "image": image,
+        "imagePullPolicy": "Never",
+        "args": list(arguments),
+        "resources": {"requests": {"cpu": "500m"}},
+    }
     spec = {"serviceAccountName": account, "restartPolicy": "Never", "containers": [container]}
     kubectl.apply({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
     end = time.monotonic() + ENDED_S
