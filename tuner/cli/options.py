@@ -104,6 +104,9 @@ def store_or_empty(storage: str | None) -> Iterator[Store]:
 
 
 def _missing(storage: str | None) -> str | None:
-    url = parse_url(storage_url(storage))
+    try:
+        url = parse_url(storage_url(storage))
+    except InvalidInput as error:
+        raise InvalidInput(*(f"--{problem}" for problem in error.problems)) from None
     file = str(url.database)
     return file if url.get_backend_name() == "sqlite" and not Path(file).exists() else None

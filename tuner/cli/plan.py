@@ -100,6 +100,7 @@ def _print(preview: Preview, made: Plan, first: int) -> None:
         _print_one(made.asked, objective, made.baseline.value)
     if first and not made.first:
         say("No candidate is expected to be better than what was found; a study tries what fills the space.")
+        print()
     if made.first:
         console.print("What would be tried first:", style="bold")
         rows = [

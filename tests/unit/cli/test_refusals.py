@@ -82,7 +82,10 @@ SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
         (("plan", "--simulated", "h100/llama-3.1-8b", "--set", "max_num_seqs"), "write NAME=VALUE"),
         (("plan", "--simulated", "h100/llama-3.1-8b", "--set", "nothere=1"), "no knob of this study; allowed: max_num"),
         (("plan", *SIMULATED[1:], "--set", "block_size=16", "--set", "block-size=32"), "block_size: is given twice"),
-        (("show", "--storage", "/tmp/t.db"), "did you mean sqlite:////tmp/t.db?"),
+        (
+            ("show", "--storage", "/tmp/t.db"),
+            "--storage: '/tmp/t.db' is not a database URL; did you mean sqlite:////tmp/t.db?",
+        ),
         (("show",), "there is no study yet ("),
         (("export",), "there is no study yet ("),
         (("studies", "--storage", "sqlite:///typo.db"), "typo.db yet; `tuner start` makes one"),
