@@ -10,6 +10,8 @@ from tuner.core.hardware import Model
 from tuner.simulator.catalogue import find_model
 
 _SERVE = re.compile(r"serve$")
+# "meta-llama/Llama-3.1-8B": a program is called by its name alone or by its path from the root.
+_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 def model_of(name: str) -> Model | None:
@@ -21,7 +23,9 @@ def model_of(name: str) -> Model | None:
 
 
 def positional_model(argv: tuple[str, ...]) -> str | None:
-    """The MODEL of `... serve MODEL ...`."""
+    """The MODEL of `... serve MODEL ...`, or of `MODEL ...` where the image's entrypoint serves."""
+    if argv and _REPOSITORY.fullmatch(argv[0]):
+        return argv[0]
     for item, following in itertools.pairwise(argv):
         if _SERVE.search(item) and not following.startswith("-"):
             return following
