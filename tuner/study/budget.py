@@ -25,6 +25,15 @@ class Budget:
         """Starts kept for the confirmation: one of the finalist and one of the baseline per pair."""
         return 2 * self.pairs
 
+    def expected_s(self, start_s: float, gpus: int, now: datetime) -> float:
+        """How long a study takes at most where a start takes `start_s` seconds: whichever limit ends it first."""
+        limits = [self.starts * start_s]
+        if self.gpu_minutes is not None:
+            limits.append(self.gpu_minutes * 60 / gpus)
+        if self.until is not None:
+            limits.append((self.until - now).total_seconds())
+        return min(limits)
+
     def too_little(self, start_s: float, gpus: int, now: datetime) -> list[str]:
         """What is probably too little to find a winner by, where a start takes `start_s` seconds; one sentence each.
 

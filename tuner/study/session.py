@@ -102,8 +102,9 @@ class Session:
         differs = differs_from(kept, info) if kept else ""
         resumes = None if differs else kept
         budget, start_s = self._budget(), self._start_s(info)
-        scarce = () if resumes else budget.too_little(start_s, max(1, info.gpu_count), datetime.now(UTC))
-        return Preview(info, space, Aim.of(self.spec), budget, budget.starts * start_s, tuple(scarce), resumes, differs)
+        guess = (start_s, max(1, info.gpu_count), datetime.now(UTC))
+        scarce = () if resumes else tuple(budget.too_little(*guess))
+        return Preview(info, space, Aim.of(self.spec), budget, budget.expected_s(*guess), scarce, resumes, differs)
 
     async def refuse_traffic(self) -> None:
         """Raise Refused where others use the engine now, unless they may go without it."""

@@ -164,6 +164,7 @@ async def test_a_budget_that_hardly_pays_a_confirmation_is_warned_of_before_the_
     said = await cluster.tuner("start", "llm", *named)
     assert "is probably too " in said.out
     assert "the baseline, one candidate and 12 starts to confirm it take about 98" in said.out
+    assert "Expected: about 30 min; at the latest over by" in said.err
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"\n", 1), (signal.SIGINT, 130)])

@@ -73,6 +73,13 @@ def test_minutes_and_time_that_hardly_pay_a_confirmation_are_told_with_what_woul
     assert "pairs" not in replace(budget, pairs=2).too_little(420, 2, NOW)[0]
 
 
+def test_a_study_is_expected_to_take_no_longer_than_its_first_limit():
+    budget = Budget(starts=10, gpu_minutes=None, until=None, pairs=2)
+    assert budget.expected_s(start_s=60, gpus=2, now=NOW) == 600
+    assert replace(budget, gpu_minutes=10).expected_s(60, 2, NOW) == 300
+    assert replace(budget, gpu_minutes=10, until=NOW + timedelta(minutes=2)).expected_s(60, 2, NOW) == 120
+
+
 def test_enough_is_not_complained_of():
     assert Budget(20, 200, NOW + timedelta(hours=2), pairs=6).too_little(420, 2, NOW) == []
     assert Budget(20, None, None, pairs=6).too_little(420, 2, NOW) == []
