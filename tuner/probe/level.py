@@ -33,7 +33,7 @@ _LEAST_WARMUP, _MOST_WARMUP = 5, 100
 _LEAST_TIMEOUT_S = 30.0
 # A full batch takes up to this many times as long as a few requests.
 _SLOWDOWN = 20
-_STEADY_SHARE = 1 / 6  # of all time for levels, for one that is not steady before
+_LONG_SHARE = 1 / 6  # of all time for levels, for one that is not steady before, or a proof
 # The probe's own delay bends a result where it is both noticeable and a share of what is measured.
 _LAG_S = 0.005
 _LAG_SHARE = 0.05
@@ -71,14 +71,15 @@ def size_of(
     wanted = max([least, *(_wanted(slo) for slo in slos)]) if slos else _COMMON_REQUESTS
     latency = max([e2e_s, *(slo.bound for slo in slos if slo.metric in (Metric.TTFT, Metric.E2E))])
     decoding = max((slo.bound for slo in slos if slo.metric in (Metric.ITL, Metric.TPOT)), default=0.0) * most_tokens
-    longest_s = max(limits.level_s, _STEADY_SHARE * limits.total_s)
+    longest_s = max(limits.level_s, _LONG_SHARE * limits.total_s)
     timeout_s = max(_LEAST_TIMEOUT_S, 4 * latency, latency + decoding, min(_SLOWDOWN * e2e_s, longest_s))
     if load.rate is not None:
         within = int(load.rate * limits.level_s)
         # Queues and batches take their time to build up, so what is near the boundary lasts, however many arrive.
         count = max(least, min(_ENOUGH_REQUESTS, within))
         if proof:  # nothing is spent before the end
-            count = least = max(count, min(_PROOF * least, _ENOUGH_REQUESTS))
+            affordable = int(load.rate * _LONG_SHARE * limits.total_s)
+            count = least = max(count, min(_PROOF * least, _ENOUGH_REQUESTS, affordable))
         warmup = _clamp(math.ceil(load.rate * e2e_s), _LEAST_WARMUP, _MOST_WARMUP)
         # Arrivals are Poisson; all that were sent may end or time out, because one that is cut off says nothing, and
         # the cohort without the slow ones is far smaller.

@@ -9,7 +9,8 @@ from tuner.core.measurement import Answer, Level
 from tuner.core.request import LevelRecords, RequestRecord
 from tuner.core.slo import parse_slo
 from tuner.core.workload import Load
-from tuner.probe.level import LevelTest, Size
+from tuner.probe.job import Limits
+from tuner.probe.level import LevelTest, Size, size_of
 
 
 def level_of(records: Sequence[RequestRecord], slo: str, *, lag_s: float = 0.0) -> Level:
@@ -45,3 +46,15 @@ def test_a_delay_that_is_little_beside_the_bound_is_no_matter() -> None:
 
     assert not level_of(records, "ttft p95 <= 500ms", lag_s=0.02).saturated
     assert level_of(records, "ttft p95 <= 500ms", lag_s=0.03).saturated
+
+
+def test_a_proof_is_long_as_far_as_there_is_time_and_never_too_short_to_pass() -> None:
+    slos = [parse_slo("ttft p95 <= 500ms")]
+    limits = Limits(level_s=120, total_s=1800)
+
+    usual, quick, slow = (size_of(Load(rate=rate), slos, limits, 1.0, proof=True).count for rate in (0.7, 50, 0.1))
+
+    assert usual == pytest.approx(0.7 * 1800 / 6, abs=1)
+    assert quick == size_of(Load(rate=50), slos, limits, 1.0).count  # long enough as it is
+    assert slow == size_of(Load(rate=0.1), slos, limits, 1.0).count
+    assert slow >= 59
