@@ -65,6 +65,7 @@ SIMULATED = ("start", "--simulated", "h100/llama-3.1-8b")
         (("start", "-n", "Bad_NS!"), "--namespace: target.kubernetes.namespace: 'Bad_NS!' can't be used"),
         (("start", "-n", ""), "can't be used; allowed: a namespace"),
         (("start", "-n", "a", "--endpoint", "http://user:secret@host"), "names a user or password"),
+        (("start", "-n", "a", "--endpoint", "http://host:99999"), "'http://host:99999' names no port: those are whole"),
         (("start", "-n", "a"), "no cluster: neither a kubeconfig"),
         (("doctor",), "no cluster: neither a kubeconfig"),
         (("restore", "vllm"), "no cluster: neither a kubeconfig"),

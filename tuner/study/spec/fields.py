@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo
 
@@ -84,6 +85,10 @@ def _absolute(url: str) -> str:
 def _endpoint(text: str) -> str:
     if "@" in text.partition("://")[2].partition("/")[0]:
         raise ValueError("names a user or password; the engine's API key comes from tuner's own environment")
+    try:
+        urlsplit(text).port  # noqa: B018 - it is read only where it is asked for
+    except ValueError:
+        raise ValueError("names no port: those are whole numbers up to 65535") from None
     return text.rstrip("/")
 
 
@@ -100,7 +105,7 @@ def knob_names(values: Any) -> Any:
 
 def lengths(value: Any) -> Any:
     """`512` is short for its mean."""
-    if isinstance(value, float):
+    if isinstance(value, (float, str)):
         raise ValueError("is not a whole number")
     return {"mean": value} if isinstance(value, int) and not isinstance(value, bool) else value
 

@@ -41,6 +41,7 @@ from tests.unit.study.spec.conftest import SIMULATED, Load, Refuse
         ("slos: [{ttft: 1s}]", "study.yaml:2: slos[0]: {'ttft': '1s'} is not text"),
         ("slos: [nan p95 <= 1s]", "study.yaml:2: slos[0]: 'nan p95 <= 1s': unknown metric 'nan'"),
         ("workload: {prompt: 0}", "study.yaml:2: workload.prompt.mean: 0 is too small; allowed: a whole number from 1"),
+        ("workload: {output: 128k}", "study.yaml:2: workload.output: '128k' is not a whole number; allowed: tokens"),
         ("workload: {prompt: 12.5}", "study.yaml:2: workload.prompt: 12.5 is not a whole number; allowed: tokens"),
         ("workload: {api: Chat}", "study.yaml:2: workload.api: 'Chat' is not known; did you mean chat?; allowed: comp"),
         ("workload: {prompts_file: none.jsonl}", "study.yaml:2: workload.prompts_file: 'none.jsonl' can't be read: No"),
