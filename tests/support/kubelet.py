@@ -109,7 +109,7 @@ class Node:
         self._annotate(deployment, current)
         owned = [r for r in self._server.all("replicasets", metadata["namespace"]) if _owns(deployment, r)]
         old_pods = [p for r in owned if r is not current for p in self._pods(r)]
-        new_pods = [p for p in self._pods(current) if "deletionTimestamp" not in p["metadata"] and not _failed(p)]
+        new_pods = [p for p in self._pods(current) if "deletionTimestamp" not in p["metadata"]]
         recreate = spec["strategy"]["type"] == "Recreate"
         if recreate or any(_ready(pod) for pod in new_pods) or spec["replicas"] == 0:
             for pod in old_pods:
@@ -180,7 +180,8 @@ class Node:
             self._server.objects.pop(("replicasets", metadata["namespace"], metadata["name"]), None)
 
     def _pods(self, replicaset: Object) -> list[Object]:
-        return [p for p in self._server.all("pods", replicaset["metadata"]["namespace"]) if _owns(replicaset, p)]
+        found = self._server.all("pods", replicaset["metadata"]["namespace"])
+        return [p for p in found if _owns(replicaset, p) and not _failed(p)]
 
     def _make_pod(self, replicaset: Object) -> None:
         metadata, template = replicaset["metadata"], replicaset["spec"]["template"]

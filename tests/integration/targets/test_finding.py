@@ -270,6 +270,34 @@ async def test_a_kept_winner_stays_and_everything_else_goes_back(bench: Bench, m
     assert not bench.server.all("leases")
 
 
+async def test_a_pod_that_was_evicted_long_ago_ends_no_winner(bench: Bench, make_target: Callable[..., Any]) -> None:
+    async def keep() -> None:
+        target = await make_target(acquire=False)
+        await target.inspect()
+        await target.keep(Candidate.of(max_num_seqs=128), "study-1", 10.0, lambda _: None)
+        await target.release()
+
+    before = bench.args
+    await keep()
+    (replicaset,) = [r for r in bench.server.all("replicasets") if r["spec"]["replicas"]]
+    bench.change({"spec": {"template": {"spec": {"containers": [{"name": "engine", "args": before}]}}}})
+    await bench.ready()
+    owner = {"kind": "ReplicaSet", "controller": True, "uid": replicaset["metadata"]["uid"]}
+    old = {
+        "metadata": {"name": "a-old", "labels": replicaset["metadata"]["labels"], "ownerReferences": [owner]},
+        "spec": {"nodeName": "node", "containers": replicaset["spec"]["template"]["spec"]["containers"]},
+        "status": {
+            "phase": "Failed",
+            "reason": "Evicted",
+            "message": "The node was low on resource: memory.",
+            "containerStatuses": [{"name": "engine", "state": {"terminated": {"exitCode": 137}}}],
+        },
+    }
+    bench.server.put("pods", "ns", old)
+    await keep()
+    assert "--max-num-seqs=128" in bench.args
+
+
 async def test_a_winner_that_does_not_start_is_undone(bench: Bench, make_target: Callable[..., Any]) -> None:
     before = bench.picture()
     target = await make_target(acquire=False)

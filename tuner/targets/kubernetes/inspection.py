@@ -118,7 +118,7 @@ async def current_pod(client: Client, deployment: Object, container: str) -> Pod
     for replicaset in await replicas.replicasets(client, deployment):
         for pod in await replicas.pods(client, replicaset):
             state = read_pod(pod, container)
-            if not state.deleting and state.ip:
+            if state.ip and not state.deleting and not state.ended_by_node:
                 return state
     return None
 

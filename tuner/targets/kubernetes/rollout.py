@@ -68,6 +68,7 @@ class Rollout:
         self._connected = False
         self._container = container_of(start.deployment, start.container)
         self._forgiven = 0
+        self._ended_before: frozenset[str] | None = None
 
     async def wait(self) -> Ready:
         """Until the engine serves. Raises TrialFailed with the cause within seconds of its evidence."""
@@ -108,7 +109,10 @@ class Rollout:
 
     async def _pod(self, replicaset: Object) -> PodState | None:
         found = [read_pod(pod, self._start.container) for pod in await replicas.pods(self._client, replicaset)]
-        left = [pod for pod in found if not pod.deleting]
+        if self._ended_before is None:
+            # An earlier run of the same template may have left pods that its node ended, for as long as it likes.
+            self._ended_before = frozenset(pod.name for pod in found if pod.ended_by_node)
+        left = [pod for pod in found if not pod.deleting and pod.name not in self._ended_before]
         # One that its node turned away stays beside the pod that replaces it.
         return min(left, key=lambda pod: (not pod.ended_by_node, bool(pod.unschedulable)), default=None)
 

@@ -35,7 +35,6 @@ class Writer:
         Raises Refused where the API server would not take them as they are, TrialFailed where somebody else changed
         what runs.
         """
-        self._lease.check()
         await self._lease.ensure()
         kept: list[Snapshot] = []
 
