@@ -83,7 +83,7 @@ def _deadline(where: str, spec: Mapping[str, Any], container: Mapping[str, Any])
         where,
         "progressDeadlineSeconds",
         f"the {name} allows a start of {budget} s, but a rollout counts as failed after {deadline} s{default}; a slow, "
-        "healthy start is then reported as an error. tuner waits by the probe, not by this deadline",
+        "healthy start is then reported as an error. tuner waits by its own --rollout-deadline, not by this one",
         f"progressDeadlineSeconds: {min(math.ceil(budget * 1.2 / 60) * 60, _LONGEST_S)}",
     )
 

@@ -356,3 +356,24 @@ def test_any_log_is_diagnosed_without_raising(log: str, code: int | None, under_
     assert failure.message
     assert len(failure.message) < 600
     assert len(failure.evidence) <= 4000
+
+
+@pytest.mark.parametrize(
+    ("line", "passes"),
+    [
+        (
+            "ValueError: Free memory on device (22.65/79.18 GiB) on startup is less than desired GPU memory utilization",
+            True,
+        ),
+        ("ValueError: Free memory on device cuda:0 (1/79 GiB) on startup is less than desired GPU memory", True),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB", False),
+    ],
+)
+def test_memory_that_another_engine_still_held_may_be_free_next_time(line: str, passes: bool) -> None:
+    assert VLLM.may_pass(line) is passes
+
+
+def test_a_log_says_whether_it_is_of_a_cpu() -> None:
+    assert VLLM.on_cpu("INFO [__init__.py:220] Automatically detected platform cpu.")
+    assert VLLM.on_cpu("with config: model='m', device_config=cpu, structured_outputs_config=...")
+    assert not VLLM.on_cpu("INFO [__init__.py:220] Automatically detected platform cuda.")

@@ -251,3 +251,31 @@ def test_what_is_listed_as_no_matter_of_speed_is_an_option_today() -> None:
     assert service._OPTIONS.keys() <= known.keys()
     assert service._GROUPS.keys() <= set(known.values())
     assert all(known[name] == "ModelConfig" for name in service._OF_MODEL)
+
+
+@pytest.mark.parametrize(
+    ("image", "env_names", "made"),
+    [
+        ("vllm/vllm-openai-cpu:v0.32.0", (), True),
+        ("cpu.example/vllm-openai:v0.32.0", (), False),
+        ("vllm/vllm-openai:v0.32.0", ("VLLM_CPU_KVCACHE_SPACE",), True),
+        ("vllm/vllm-openai:v0.32.0", ("VLLM_LOGGING_LEVEL", "CPU"), False),
+    ],
+)
+def test_an_engine_made_for_a_cpu_is_known_by_image_or_environment(
+    image: str, env_names: tuple[str, ...], made: bool
+) -> None:
+    assert VLLM.for_cpu(image, env_names) is made
+
+
+@pytest.mark.parametrize(
+    ("flag", "knobs"),
+    [
+        ("max-num-seqs", ("max_num_seqs",)),
+        ("speculative-config", ("speculative_method", "num_speculative_tokens")),
+        ("spec-tokens", ("speculative_method", "num_speculative_tokens")),
+        ("no-such-flag", ()),
+    ],
+)
+def test_a_flag_tells_the_knobs_that_it_sets(flag: str, knobs: tuple[str, ...]) -> None:
+    assert VLLM.knobs(flag) == knobs
