@@ -362,7 +362,7 @@ def test_any_log_is_diagnosed_without_raising(log: str, code: int | None, under_
     ("line", "passes"),
     [
         (
-            "ValueError: Free memory on device (22.65/79.18 GiB) on startup is less than desired GPU memory utilization",
+            "ValueError: Free memory on device (22.65/79.18 GiB) on startup is less than desired GPU memory",
             True,
         ),
         ("ValueError: Free memory on device cuda:0 (1/79 GiB) on startup is less than desired GPU memory", True),
