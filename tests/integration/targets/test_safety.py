@@ -181,6 +181,19 @@ async def test_keep_leaves_a_foreign_change_and_restores_the_rest(
     assert stored(bench.deployment) is None
 
 
+async def test_a_study_whose_kept_original_was_taken_off_puts_it_back_by_memory(
+    bench: Bench, target: KubernetesTarget
+) -> None:
+    before = bench.picture()
+    await start(target, candidate())
+    bench.change({"metadata": {"labels": {ORIGINAL: None}, "annotations": {ORIGINAL: None}}})
+    told = await failure(target, candidate(1024))
+    assert f"the annotation {ORIGINAL} was removed during the study" in told.message
+    await target.restore()
+    assert bench.deployment["spec"] == before["spec"]
+    assert "tuner" not in {entry["manager"] for entry in bench.deployment["metadata"]["managedFields"]}
+
+
 async def test_what_is_left_is_put_back_where_the_engines_container_was_taken_out(
     bench: Bench, target: KubernetesTarget, client: Client, make_target: Callable[..., Any]
 ) -> None:

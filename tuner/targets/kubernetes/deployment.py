@@ -20,7 +20,7 @@ from tuner.targets.kubernetes.fields import Fields, Object
 from tuner.targets.kubernetes.inspection import Inspection, current_pod, fail_without_route, inspect
 from tuner.targets.kubernetes.lease import Lease
 from tuner.targets.kubernetes.resources import DEPLOYMENTS, REPLICASETS
-from tuner.targets.kubernetes.restore import restore, settle
+from tuner.targets.kubernetes.restore import recover, restore, settle
 from tuner.targets.kubernetes.rollout import Ready, Rollout, Start
 from tuner.targets.kubernetes.traffic import seen_traffic
 from tuner.targets.kubernetes.writing import Writer
@@ -160,7 +160,9 @@ class KubernetesTarget:
         """See Target.restore."""
         if self._taken is not None and await self._taken.is_taken():
             raise Refused(f"{self._taken.reason}; whoever holds it now restores {self._name}")
-        await restore(self._client, self._namespace, self._name)
+        report = await restore(self._client, self._namespace, self._name)
+        if not report.found and self._written is not None:
+            await recover(self._client, self._written)
         self._written, self._ready = None, None
 
     async def serves_again(self, deadline_s: float) -> bool:

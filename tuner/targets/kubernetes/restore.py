@@ -154,6 +154,17 @@ async def take_back(client: Client, namespace: str, name: str, snapshot: Snapsho
     await _Restoration(client, namespace, name, snapshot, carried=False).run()
 
 
+async def recover(client: Client, written: Object) -> None:
+    """Put back what `written`, an answer to a write of ours, changed where that runs and its original was taken off."""
+    snapshot, metadata = stored(written), written["metadata"]
+    live = await client.get(DEPLOYMENTS, metadata["namespace"], metadata["name"], patience_s=_PATIENCE_S)
+    if snapshot is None or live["metadata"]["uid"] != metadata["uid"]:
+        return
+    values = fields.read(live, snapshot.container, snapshot.temporary)
+    if any(value == snapshot.last[name] != snapshot.original.get(name) for name, value in values.items()):
+        await take_back(client, metadata["namespace"], metadata["name"], snapshot)
+
+
 class _Restoration:
     """One run of the four steps. `carried`: the Deployment carries the snapshot, in force, until the last of them."""
 
