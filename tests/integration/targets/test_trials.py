@@ -132,6 +132,12 @@ async def test_memory_that_is_not_free_yet_is_given_a_second_start(target: Kuber
     assert running.model == "tiny"
 
 
+async def test_a_second_start_for_memory_that_was_not_free_has_no_deadline_of_its_own(target: KubernetesTarget) -> None:
+    """What is promised to be over by a time must not take twice as long."""
+    told = await failure(target, candidate(2011), deadline_s=2.5)
+    assert told.cause is Cause.SLOW_START
+
+
 async def test_an_engine_dead_inside_a_living_container_is_found_by_its_log(target: KubernetesTarget) -> None:
     told = await failure(target, candidate(2007), deadline_s=60)
     assert told.cause is Cause.KV_CACHE_TOO_SMALL

@@ -150,7 +150,6 @@ class Rollout:
         if not self._forgiven and self._start.engine.may_pass(log):
             # Worth another start, which the kubelet makes by itself after its back-off, before the candidate is blamed.
             self._forgiven = pod.ends
-            self._since["pod"] = time.monotonic()
             self._say("GPU memory was not free yet; started again")
             return
         failure = blame(self._start.engine, log, run, under_load=False)
