@@ -85,7 +85,7 @@ class _Process:
         try:
             await self._listen(runner)
             return await self._until(stop, self._live(service))
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             self.console.traceback(
                 '  File "vllm/entrypoints/openai/api_server.py", line 1, in create_server_socket', str_of(error)
             )
@@ -95,6 +95,8 @@ class _Process:
 
     async def _listen(self, runner: web.AppRunner) -> None:
         host, port = self.arguments.given.get("host"), int(self.arguments.given.get("port", 8000))
+        if not 0 <= port < 1 << 16:  # as Python's own sockets say it; the loop's would take another port
+            raise OverflowError("bind(): port must be 0-65535.")
         await web.TCPSite(runner, host, port, backlog=_BACKLOG, reuse_address=True).start()
 
     async def _until(self, stop: asyncio.Event, living: object) -> int:
@@ -170,6 +172,8 @@ class _Process:
         return f"http://{self.arguments.given.get('host') or '0.0.0.0'}:{self.arguments.given.get('port', 8000)}"
 
 
-def str_of(error: OSError) -> str:
+def str_of(error: OSError | OverflowError) -> str:
     """As Python prints it: `OSError: [Errno 98] Address already in use`."""
-    return f"OSError: [Errno {error.errno}] {os.strerror(error.errno) if error.errno else error}"
+    if isinstance(error, OSError) and error.errno:
+        return f"OSError: [Errno {error.errno}] {os.strerror(error.errno)}"
+    return f"{type(error).__name__}: {error}"

@@ -72,6 +72,12 @@ def test_a_port_in_use() -> None:
             assert "Address already in use" in failure.message
 
 
+def test_a_port_that_is_none_is_not_taken_for_another() -> None:
+    with Server(("--port=99999",)) as server:
+        assert server.exit_code() == 1
+        assert "OverflowError: bind(): port must be 0-65535." in server.log
+
+
 def test_bad_options_of_the_stand_in_are_told_together() -> None:
     with Server((), {"TUNER_SIM_GPU": "Z80", "TUNER_SIM_SPEED": "fast", "TUNER_SIM_FAIL": "often"}) as server:
         assert server.exit_code() == 2
