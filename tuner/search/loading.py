@@ -51,6 +51,8 @@ def load_space(
         builder.add(_overridden(declaration, info))
     for name in edited.fixed.keys() - builder.fixed.keys():
         builder.fix(name)
+    for declaration in edited.declarations:
+        builder.complete(declaration)
     if builder.problems:
         raise InvalidInput(*builder.problems)
     space = builder.space()
@@ -130,10 +132,21 @@ class _Builder:
         if not (lossless or self.allow_output_change or value == current):
             kept = f"{current!r}, or " if current is not None else ""
             self.problems.append(
-                f"{self.where}.{name}: {value!r} may change the engine's output; allowed: {kept}allow output changes "
-                "for the study"
+                f"{self.where}.{name}: {value!r} may change the engine's output; allowed: {kept}any with "
+                "search.allow_output_change (--allow-output-change)"
             )
         self.fixed[name] = value
+
+    def complete(self, declaration: Declaration) -> None:
+        """Tell where a value that the user chose acts only with this knob, and the knob has no value."""
+        name, condition = declaration.name, declaration.condition
+        if condition is None or (value := self.edited.fixed.get(condition.knob)) not in condition.values:
+            return
+        if name not in self.fixed and name not in self.info.baseline and all(knob.name != name for knob in self.knobs):
+            self.problems.append(
+                f"{self.where}.{condition.knob}: {value!r} needs {name}, which has no value; allowed: both, "
+                f"{name} from {declaration.low} to {declaration.high}"
+            )
 
     def _reason_to_leave_out(self, declaration: Declaration) -> str | None:
         if declaration.name in self.edited.dropped:

@@ -221,6 +221,14 @@ def test_fixed_speculation_keeps_its_tokens_in_the_search() -> None:
     assert "num_speculative_tokens" in space.repair({})
 
 
+def test_fixed_speculation_without_a_number_of_tokens_is_refused() -> None:
+    told = mistakes("vllm", target(), {"speculative_method": "ngram"})
+    assert "search.knobs.speculative_method: 'ngram' needs num_speculative_tokens" in told
+    space = load_space("vllm", target(), {"speculative_method": "ngram", "num_speculative_tokens": 3})
+    assert space.fixed["num_speculative_tokens"] == 3
+    assert load_space("vllm", target(), {"speculative_method": "off"}).fixed["speculative_method"] == "off"
+
+
 def test_several_mistakes_are_told_together() -> None:
     edits = {
         "max_num_seqs": "many",

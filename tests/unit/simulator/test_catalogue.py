@@ -55,6 +55,8 @@ def test_gpus_are_found_by_their_own_names(name: str) -> None:
         ("RTX 4090", "allowed: T4, A10"),
         ("NVIDIA-L40", "allowed"),
         ("GB200", "allowed"),
+        ("h1000", "allowed"),
+        ("B2000", "allowed"),
         ("", "allowed"),
     ],
 )
