@@ -53,8 +53,8 @@ CASES = (
         """
 workload: {prompt: {mean: 192, cv: 0.5}, output: {mean: 48, cv: 0.5}}
 slos: [ttft p95 <= 3s, itl p95 <= 80ms]
-objective: {kind: capacity, rate: 3}
-budget: {starts: 9, pairs: 2, level: 12s, probe: 100s}
+objective: {kind: capacity, rate: 5}
+budget: {starts: 8, pairs: 2, level: 12s, probe: 80s}
 """,
     ),
     Case(
@@ -63,7 +63,7 @@ budget: {starts: 9, pairs: 2, level: 12s, probe: 100s}
 workload: {prompt: 512, output: {mean: 16, cv: 0.5}}
 slos: [itl p95 <= 120ms]
 objective: {kind: throughput, concurrency: 8}
-budget: {starts: 9, pairs: 2, level: 20s, probe: 60s}
+budget: {starts: 8, pairs: 2, level: 20s, probe: 60s}
 """,
     ),
 )
