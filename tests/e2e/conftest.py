@@ -23,11 +23,13 @@ from tests.e2e.support.engine import RealEngine
 from tests.e2e.support.kubectl import Kubectl
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in a hook of its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Say what may not run side by side (`--dist loadgroup`): one real engine at a time, and a module's shared one."""
     for item in items:
         group = "engine" if item.get_closest_marker("engine") else item.location[0]
         item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.get_closest_marker("engine") is None)  # these take the longest
 
 
 @pytest.fixture(scope="session")
