@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tuner.core.cause import Failure
+from tuner.core.request import UNFINISHED
 from tuner.core.workload import Load
 
 
@@ -73,8 +74,10 @@ class Level:
 
     @property
     def work_share(self) -> float:
-        """The share of requests that did all their work."""
-        return 1 - sum(self.errors.values()) / self.requests if self.requests else 1.0
+        """The share that did all their work, of the requests whose end was seen."""
+        unfinished = self.errors.get(UNFINISHED, 0)
+        ended = self.requests - unfinished
+        return 1 - (sum(self.errors.values()) - unfinished) / ended if ended else 1.0
 
 
 @dataclass(frozen=True)

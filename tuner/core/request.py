@@ -8,6 +8,9 @@ from typing import Protocol
 
 from tuner.core.workload import Load
 
+#: The error of a request that still ran when its level ended: it says nothing of how it would have gone on.
+UNFINISHED = "unfinished"
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedRequest:
@@ -80,7 +83,7 @@ class LevelPlan:
     `requests` are all that may be sent, in order; the level ends early when the driver is told so. The driver asks at
     the counts of *finished* requests in `looks` (ascending; planned beforehand, because every look costs certainty).
     `timeout_s` bounds one request: past it the request is an error. `max_s` bounds the level as a whole: requests still
-    running then are errors ("unfinished"), planned ones not yet sent are left out.
+    running then are errors (UNFINISHED), planned ones not yet sent are left out.
     """
 
     load: Load

@@ -216,18 +216,21 @@ class _Search:
             await self._try(math.sqrt(self.under * self.over))
 
     def _leaves_room(self, proofs: int = _PROOFS) -> bool:
-        """Whether a further level leaves enough time for as many attempts at a proof that is still to come."""
+        """Whether there is time for a further level, and for as many attempts at a proof where that is still to come.
+
+        A level that is cut short leaves an engine that has not shown what it can do.
+        """
         reached = self.under or self.over
-        if self.session.exhausted or self._proven() is not None or reached is None:
-            return not self.session.exhausted
-        proof_s = self.session.proof_s(reached * self._proof_step(), self.job.slos)
-        return self.session.left_s > self.session.levels[-1].duration_s + proofs * proof_s
+        if self.session.exhausted or reached is None:
+            return False
+        proof_s = 0.0 if self._proven() else self.session.level_s(reached * self._proof_step(), proof=True)
+        return self.session.left_s > self.session.level_s(reached) + proofs * proof_s
 
     async def _prove(self) -> None:
         """Go down until a longer level has PASSed, where none has yet: without a proof there is no value."""
         rate, step = self._crossing() or self.over, self._proof_step()
         while rate is not None and self._proven() is None and not (self._hopeless or self.session.exhausted):
-            last = self.session.left_s < _PROOFS * self.session.proof_s(rate * step, self.job.slos)
+            last = self.session.left_s < _PROOFS * self.session.level_s(rate * step, proof=True)
             rate *= min(step, _PROOF_STEPS[0]) if last else step  # the last chance is not taken where it is close
             step *= step
             await self._try(rate, proof=True)

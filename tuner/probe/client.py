@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tuner.core.cause import Cause, Failure, TrialFailed
-from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
+from tuner.core.request import UNFINISHED, GreedyOutput, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.workload import Api
 from tuner.probe.control import Control, Counters
 from tuner.probe.foreign import foreign_requests
@@ -156,7 +156,7 @@ class HttpDriver:
         return message
 
     async def _check_alive(self, record: RequestRecord, progress: _Progress) -> None:
-        if record.error is None or kind_of(record.error) in ("missing tokens", "timeout", "unfinished"):
+        if record.error is None or kind_of(record.error) in ("missing tokens", "timeout", UNFINISHED):
             return
         reason: str | None = None
         if any(words in record.error for words in _ENGINE_DEAD):

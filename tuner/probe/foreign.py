@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import median
 
-from tuner.core.request import RequestRecord
+from tuner.core.request import UNFINISHED, RequestRecord
 from tuner.probe.stream import kind_of
 from tuner.probe.wire import CANCELLED
 
 # An engine does not count these, unless they ended in the very moment in which we gave them up.
-_GIVEN_UP = (CANCELLED, "timeout", "unfinished")
+_GIVEN_UP = (CANCELLED, "timeout", UNFINISHED)
 _NEVER_SERVED = ("http 4", "http 503", "connection refused")
 _MOMENT_S = 0.5
 

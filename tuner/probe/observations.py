@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.core.request import PlannedRequest, RequestRecord
+from tuner.core.request import UNFINISHED, PlannedRequest, RequestRecord
 from tuner.core.slo import Metric, Slo
-
-UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True)

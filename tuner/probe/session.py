@@ -102,9 +102,9 @@ class Session:
             )
         return level
 
-    def proof_s(self, rate: float, slos: Sequence[Slo]) -> float:
-        """Seconds that a proof at `rate` takes, roughly."""
-        size = self._size(Load(rate=rate), slos, proof=True)
+    def level_s(self, rate: float, *, proof: bool = False) -> float:
+        """Seconds that a level (or a proof) at `rate` takes, roughly, where nothing ends it early."""
+        size = self._size(Load(rate=rate), self.job.slos, proof)
         return size.count / rate + LATENCIES * self.e2e_s
 
     def _size(self, load: Load, slos: Sequence[Slo], proof: bool) -> Size:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tuner.core.request import PlannedRequest, RequestRecord
-from tuner.probe.observations import UNFINISHED
+from tuner.core.request import UNFINISHED, PlannedRequest, RequestRecord
 
 _E2E_PERCENTILE = 90
 #: E2e latencies that a level takes to be steady: to fill, to be measured, and until the last of these have ended.

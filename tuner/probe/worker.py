@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 
+from tuner.core.request import UNFINISHED
 from tuner.probe.wire import CANCELLED, Ended, Message, Reply, Shot, Volley, pack, receive
 
 # Below the 5 s after which common servers close idle connections: a request must not race with that.
@@ -108,7 +109,7 @@ class Level:
         except TimeoutError:
             error = "timeout"
         except asyncio.CancelledError:
-            error = "unfinished" if self.over else CANCELLED
+            error = UNFINISHED if self.over else CANCELLED
         except aiohttp.ClientConnectorError as failed:
             error = f"connection refused: {failed}"
         except (aiohttp.ClientError, ConnectionError) as failed:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from tuner.core.request import LevelPlan, LevelRecords, PlannedRequest, RequestRecord
+from tuner.core.request import UNFINISHED, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.workload import Load
 from tuner.simulator.cost import StepCost
 from tuner.simulator.scheduler import Scheduler, SimRequest, prefix_hashes
@@ -219,7 +219,7 @@ class LevelRun:
             self._unsent.clear()
             for stream in list(self._streams.values()):
                 self._scheduler.cancel(stream.planned.index)
-                self._end(stream, "unfinished", self._plan.max_s)
+                self._end(stream, UNFINISHED, self._plan.max_s)
             return
         for stream in list(self._streams.values()):
             if stream.sent_s + self._plan.timeout_s > self._now:

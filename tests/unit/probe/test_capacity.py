@@ -152,6 +152,15 @@ async def test_time_is_kept_for_a_proof_where_the_search_begins_far_too_high(pat
     assert rate(measurement) == pytest.approx(truth, rel=0.15)
 
 
+@pytest.mark.parametrize("total_s", range(40, 130, 6))
+async def test_what_was_proven_counts_whenever_time_runs_out(total_s: float) -> None:
+    measurement = await measure(
+        QueueDriver(servers=24), job(start_rate=3.0, limits=Limits(level_s=15, total_s=total_s))
+    )
+
+    assert rate(measurement) >= proven(measurement) * (1 - 1e-9)
+
+
 async def test_errors_count_as_exceedances() -> None:
     def every_tenth(planned: PlannedRequest) -> str | None:
         return "missing tokens" if planned.index % 10 == 3 else None
