@@ -144,7 +144,8 @@ async def test_what_we_cancel_or_the_engine_refuses_hides_nobody() -> None:
     # Every other request is far from its end when the level is stopped.
     short = plan(200, looks=(20,), concurrency=32)
     mixed = replace(short, requests=tuple(replace(r, output_tokens=8 + 392 * (r.index % 2)) for r in short.requests))
-    async with driving(FakeOpenAI(foreign=0.2, step_s=0.05), "good") as driver:
+    # As many requests of others as ours: up to 16 of ours end in the very moment in which they are given up.
+    async with driving(FakeOpenAI(foreign=1.0, step_s=0.05), "good") as driver:
         stopped = await driver.level(mixed, lambda _: True)
     async with driving(FakeOpenAI(foreign=0.2), "busy") as driver:
         refused = await driver.level(plan(48), lambda _: False)
