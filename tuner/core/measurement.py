@@ -8,7 +8,11 @@ from enum import StrEnum
 
 from tuner.core.cause import Failure
 from tuner.core.request import UNFINISHED
+from tuner.core.serverside import ServerView
 from tuner.core.workload import Load
+
+#: The percentiles at which a level keeps each latency's distribution.
+QUANTILES: tuple[float, ...] = (*(float(percent) for percent in range(100)), 99.5, 99.9, 100.0)
 
 
 class Answer(StrEnum):
@@ -40,6 +44,9 @@ class SloTest:
     observations were over the bound; [`low`, `high`] are the one-sided 95 % bounds of the tested quantity: the
     exceedance share, or the mean where the SLO bounds a mean. `violation` is signed and relative:
     (observed - bound) / bound; positive means violated; missing evidence is +1.
+
+    [`observed_low`, `observed_high`] is the 95 % interval of `observed`, in its unit; None on a side that the level was
+    too short to bound.
     """
 
     slo: str
@@ -50,11 +57,73 @@ class SloTest:
     count: int = 0
     low: float | None = None
     high: float | None = None
+    observed_low: float | None = None
+    observed_high: float | None = None
+
+
+@dataclass(frozen=True)
+class Goodput:
+    """The requests that kept every SLO, each taken as a bound on the request itself; per second of the window."""
+
+    requests: int
+    request_rate: float
+    output_token_rate: float
+
+
+class WarmupRule(StrEnum):
+    """How long a level's warm-up is: as many requests as were planned, or all that were due before it was full."""
+
+    PLANNED = "planned"
+    UNTIL_FULL = "until full"
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which part of a level counts, in seconds since its start.
+
+    Latencies and SLO tests leave out the first `warmup_requests`, that is, those due before `measured_from_s`. Rates
+    count what ended after `begin_s` and until `end_s`: `warmup_ended` requests had ended before (the engine was
+    filling), and `cooldown_ended` ended after (nothing was sent any more). `whole`: there was no such window, and the
+    rates are those of the whole level.
+    """
+
+    rule: WarmupRule
+    warmup_requests: int
+    measured_from_s: float
+    begin_s: float
+    end_s: float
+    warmup_ended: int
+    cooldown_ended: int
+    whole: bool = False
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A level in equal bins of `bin_s` seconds since its start, warm-up and all.
+
+    By bin: requests sent, ended with all their work done, failed; output tokens that arrived; and the mean number of
+    requests in flight (sent and not ended). What the server showed of itself is the mean of the samples that fell into
+    a bin, None where none did; the series are empty where it showed nothing.
+    """
+
+    bin_s: float
+    sent: tuple[int, ...]
+    ended: tuple[int, ...]
+    failed: tuple[int, ...]
+    output_tokens: tuple[int, ...]
+    in_flight: tuple[float, ...]
+    server_running: tuple[float | None, ...] = ()
+    server_waiting: tuple[float | None, ...] = ()
+    kv_usage: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)
 class Level:
-    """One load, held until its verdict was certain. Rates are per second of the measured window."""
+    """One load, held until its verdict was certain. Rates are per second of the measured window.
+
+    `quantiles` are each latency's distribution, at QUANTILES. `itl_per_token` is among the metrics only where events
+    carried several tokens: else it is `itl`. What a record stored by an earlier version lacks is empty.
+    """
 
     load: Load
     answer: Answer
@@ -65,12 +134,17 @@ class Level:
     request_rate: float
     output_token_rate: float
     total_token_rate: float
-    statistics: Mapping[str, Statistic]  # by metric: ttft, itl, tpot, e2e
+    statistics: Mapping[str, Statistic]  # by metric: ttft, itl, itl_per_token, tpot, e2e
     saturated: bool = False  # the probe, not the engine, was the bottleneck: void
     foreign: bool | None = False  # the engine served others' requests too: void; None: it does not tell
     preemptions: int | None = None
     overload: float = 0.0  # where the engine fell behind an open loop: offered / served - 1, at least
     steady: bool = True  # False: an open loop that ended while the engine was still filling, or fell behind
+    goodput: Goodput | None = None  # None: there was no SLO to keep
+    quantiles: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # by metric, in seconds
+    window: Window | None = None
+    timeline: Timeline | None = None
+    server: ServerView | None = None  # None: the engine showed nothing of itself
 
     @property
     def work_share(self) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tuner.core.serverside import ServerSamples
 from tuner.core.workload import Load
 
 #: The error of a request that still ran when its level ended: it says nothing of how it would have gone on.
@@ -98,7 +99,9 @@ class LevelRecords:
     """What a driver saw in one level: finished (or failed) requests in the order of their planned index.
 
     `lag_p99_s` is the driver's own lateness in sending and reading (0 for the simulator). `foreign` is how many other
-    requests the engine served meanwhile, by its own counter (None where it shows none).
+    requests the engine served meanwhile, by its own counter (None where it shows none). `cancelled` are the requests
+    that ran when `stop` ended the level: they are part of its timeline, and of nothing else. `server` is what the
+    engine showed of itself (None where it shows nothing).
     """
 
     records: tuple[RequestRecord, ...]
@@ -107,6 +110,8 @@ class LevelRecords:
     lag_p99_s: float = 0.0
     foreign: int | None = None
     preemptions: int | None = None
+    cancelled: tuple[RequestRecord, ...] = ()
+    server: ServerSamples | None = None
 
 
 @dataclass(frozen=True)

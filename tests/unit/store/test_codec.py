@@ -15,7 +15,19 @@ from hypothesis import strategies as st
 from tuner.core.cause import Cause, Failure
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
-from tuner.core.measurement import Answer, Level, Measurement, SloTest, Statistic, Verdict
+from tuner.core.measurement import (
+    Answer,
+    Goodput,
+    Level,
+    Measurement,
+    SloTest,
+    Statistic,
+    Timeline,
+    Verdict,
+    WarmupRule,
+    Window,
+)
+from tuner.core.serverside import Gauge, ServerView
 from tuner.core.workload import Load
 from tuner.store.codec import decode, encode
 
@@ -36,8 +48,20 @@ failures = st.builds(
     hint=st.none() | st.dictionaries(names, st.integers(), max_size=2),
 )
 loads = st.builds(Load, rate=numbers) | st.builds(Load, concurrency=counts)
-tests = st.builds(SloTest, text, st.sampled_from(Answer), maybe, numbers, counts, counts, maybe, maybe)
+tests = st.builds(SloTest, text, st.sampled_from(Answer), maybe, numbers, counts, counts, *[maybe] * 4)
 statistics = st.builds(Statistic, counts, *[numbers] * 6)
+series = st.lists(counts, max_size=3).map(tuple)
+samples = st.lists(maybe, max_size=3).map(tuple)
+windows = st.builds(Window, st.sampled_from(WarmupRule), counts, *[numbers] * 3, counts, counts, st.booleans())
+timelines = st.builds(Timeline, numbers, *[series] * 5, *[samples] * 3)
+views = st.builds(
+    ServerView,
+    counts,
+    counts,
+    st.dictionaries(names, numbers, max_size=3),
+    st.dictionaries(names, st.builds(Gauge, *[maybe] * 4), max_size=3),
+    *[maybe] * 3,
+)
 levels = st.builds(
     Level,
     load=loads,
@@ -55,6 +79,11 @@ levels = st.builds(
     preemptions=st.none() | counts,
     overload=numbers,
     steady=st.booleans(),
+    goodput=st.none() | st.builds(Goodput, counts, numbers, numbers),
+    quantiles=st.dictionaries(names, st.lists(numbers, max_size=3).map(tuple), max_size=2),
+    window=st.none() | windows,
+    timeline=st.none() | timelines,
+    server=st.none() | views,
 )
 measurements = st.builds(Measurement, st.lists(levels, max_size=3).map(tuple), maybe, counts, maybe)
 verdicts = st.builds(Verdict, maybe, st.dictionaries(text, numbers, max_size=3), st.none() | failures, st.booleans())
@@ -115,6 +144,21 @@ def test_what_is_not_a_stored_type_is_refused() -> None:
 
 def test_a_field_added_later_takes_its_default_in_old_text_and_a_field_of_later_is_ignored() -> None:
     assert decode(Failure, {"cause": "unknown", "message": "m", "of_the_future": 1}) == Failure(Cause.UNKNOWN, "m")
+
+
+def test_a_level_stored_before_there_were_pictures_of_it_still_loads() -> None:
+    old = """{"load": {"rate": 4.0, "concurrency": null}, "answer": "pass", "tests": [{"slo": "ttft p95 <= 500ms",
+    "answer": "pass", "observed": 0.2, "violation": -0.6, "exceeding": 0, "count": 100, "low": 0.0, "high": 0.03}],
+    "duration_s": 30.0, "requests": 100, "errors": {"timeout": 1}, "request_rate": 4.0, "output_token_rate": 512.0,
+    "total_token_rate": 2048.0, "statistics": {"ttft": {"count": 100, "mean": 0.1, "p50": 0.1, "p90": 0.2, "p95": 0.2,
+    "p99": 0.3, "max": 0.4}}, "saturated": false, "foreign": false, "preemptions": 2, "overload": 0.0,
+    "steady": true}"""
+
+    level = decode(Level, json.loads(old))
+
+    assert level.statistics["ttft"].p95 == 0.2
+    assert (level.goodput, level.quantiles, level.window, level.timeline, level.server) == (None, {}, None, None, None)
+    assert (level.tests[0].observed_low, level.tests[0].observed_high) == (None, None)
 
 
 def test_every_field_of_a_level_is_stored() -> None:
