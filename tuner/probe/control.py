@@ -9,6 +9,8 @@ import httpx
 
 Counters = Callable[[str], Mapping[str, float]]
 
+# TensorRT-LLM has iteration statistics in JSON at the first one.
+_PATHS = ("/metrics", "/prometheus/metrics")
 _TIMEOUT_S = 5.0
 _DRAIN_POLL_S = 0.1
 _READS = 3
@@ -20,6 +22,7 @@ class Control:
     def __init__(self, endpoint: str, headers: Mapping[str, str], counters: Counters) -> None:
         self._client = httpx.AsyncClient(base_url=endpoint, headers=dict(headers), timeout=_TIMEOUT_S, trust_env=False)
         self._counters = counters
+        self._path: str | None = None  # where counters were seen
 
     @property
     def client(self) -> httpx.AsyncClient:
@@ -28,14 +31,36 @@ class Control:
 
     async def counters(self) -> Mapping[str, float]:
         """The engine's counters now; empty where the server shows none, or gives no answer to several requests."""
+        for path in (self._path,) if self._path else _PATHS:
+            found = await self._read(path)
+            if found is None:
+                return {}
+            if found:
+                self._path = path
+                return found
+        return {}
+
+    async def look(self, timeout_s: float) -> Mapping[str, float]:
+        """The counters by one quick look; empty where none were seen before, or no answer comes within `timeout_s`."""
+        if self._path is None:
+            return {}
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._client.get(self._path)
+        except (httpx.HTTPError, TimeoutError):
+            return {}
+        return self._counters(response.text) if response.status_code == 200 else {}
+
+    async def _read(self, path: str) -> Mapping[str, float] | None:
+        """The counters at `path`; None where several requests got no answer."""
         for _ in range(_READS):
             try:
-                response = await self._client.get("/metrics")
+                response = await self._client.get(path)
             except httpx.HTTPError:
                 await asyncio.sleep(_DRAIN_POLL_S)
                 continue
             return self._counters(response.text) if response.status_code == 200 else {}
-        return {}
+        return None
 
     async def dead(self) -> str | None:
         """Why the server can't be serving any more, or None while it may be.
