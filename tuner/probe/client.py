@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tuner.core.cause import Cause, Failure, TrialFailed
+from tuner.core.errors import InvalidInput
 from tuner.core.request import UNFINISHED, GreedyOutput, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.workload import Api
 from tuner.probe.control import Control, Counters
+from tuner.probe.fleet import Fleet, Run
 from tuner.probe.foreign import foreign_requests
 from tuner.probe.greedy import greedy_output
-from tuner.probe.load_process import LoadProcess
 from tuner.probe.stream import kind_of, record_of
-from tuner.probe.wire import Ended, Reply, Shot, Stop, Volley
+from tuner.probe.wire import Ended, Shot, Volley
 
 _PATHS = {Api.COMPLETIONS: "/v1/completions", Api.CHAT: "/v1/chat/completions"}
 _DRAIN_S = 60.0
 # vLLM's words for "the engine's process is gone while the API server still answers".
 _ENGINE_DEAD = ("EngineCore encountered an issue", "EngineDeadError")
 _REFUSED_IN_A_ROW = 3
+_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, section 5.6.2
+_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
 
 def http_driver(
@@ -31,14 +35,28 @@ def http_driver(
     *,
     api: Api = Api.COMPLETIONS,
     api_key: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    processes: int = 1,
     counters: Counters,
 ) -> HttpDriver:
     """A driver for the OpenAI-compatible server at `endpoint` (base URL, with or without /v1) that serves `model`.
 
-    `counters` reads the text of /metrics (an engine module's `counters`). Nothing is started or sent before the first
-    level. TLS certificates are verified; proxies of the environment are not used.
+    `headers` go with every request. `counters` reads the text of /metrics (an engine module's `counters`). The load
+    comes from so many `processes`; one is enough for some 10,000 streamed events a second (docs/results.md). Nothing is
+    started or sent before the first level. TLS certificates are verified; proxies of the environment are not used.
+    Raises InvalidInput for a header that can't be sent.
     """
-    return HttpDriver(endpoint, model, api=api, api_key=api_key, counters=counters)
+    key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+    return HttpDriver(endpoint, model, api, _checked({**key, **(headers or {})}), processes, counters)
+
+
+def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name):
+            raise InvalidInput(f"header {name!r}: allowed are letters, digits and -, as in X-Team")
+        if not _VALUE.fullmatch(value):  # the value may be a secret
+            raise InvalidInput(f"header {name}: its value holds what can't be sent; allowed: one line of Latin text")
+    return headers
 
 
 @dataclass
@@ -64,46 +82,44 @@ class _Progress:
 
 
 class HttpDriver:
-    """A `core.request.Driver` over HTTP. The hot path runs in a process of its own; see `worker`."""
+    """A `core.request.Driver` over HTTP. The hot path runs in processes of its own; see `worker`."""
 
     needs_text = True
 
     def __init__(
-        self,
-        endpoint: str,
-        model: str,
-        *,
-        api: Api,
-        api_key: str | None,
-        counters: Counters,
+        self, endpoint: str, model: str, api: Api, headers: Mapping[str, str], processes: int, counters: Counters
     ) -> None:
         self._endpoint = endpoint.rstrip("/").removesuffix("/v1")
         self._model = model
         self._api = api
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-        self._control = Control(self._endpoint, self._headers, counters)
-        self._process: LoadProcess | None = None
+        self._headers = headers
+        self._processes = processes
+        self._control = Control(self._endpoint, headers, counters)
+        self._fleet: Fleet | None = None
 
     @property
-    def load_pid(self) -> int | None:
-        """The process id of the load process, while there is one."""
-        return self._process.pid if self._process is not None else None
+    def load_pids(self) -> tuple[int, ...]:
+        """The process ids of the load processes, while there are any."""
+        return tuple(process.pid for process in self._fleet.processes) if self._fleet is not None else ()
 
     async def level(self, plan: LevelPlan, stop: Callable[[Sequence[RequestRecord]], bool]) -> LevelRecords:
         """Run one level (see `core.request.Driver`).
 
         Raises TrialFailed: crash-under-load as soon as the engine is seen to be gone (an in-band EngineDead error,
         several refused connections in a row, or a broken stream and a server that does not answer on /health);
-        probe-error where the load process died.
+        probe-error where a load process died.
         """
         before = await self._control.drained(_DRAIN_S)
         progress = _Progress(plan)
         try:
-            process = self._process = self._process or await LoadProcess.start()
-            await process.send(self._volley(plan))
-            ended = await self._follow(process, progress, stop)
+            self._fleet = self._fleet or await Fleet.start(self._processes)
+            run = await self._fleet.run(self._volley(plan))
+            try:
+                ended = await self._follow(run, progress, stop)
+            finally:
+                run.leave()
         except BaseException:
-            await self._discard_process()
+            await self._discard_fleet()
             raise
         after = await self._control.drained(_DRAIN_S)
         lag = float(np.quantile(ended.lag_s, 0.99)) if ended.lag_s else 0.0
@@ -126,22 +142,18 @@ class HttpDriver:
         )
 
     async def close(self) -> None:
-        """End the load process and close connections."""
-        process, self._process = self._process, None
-        if process is not None:
-            await process.close()
+        """End the load processes and close connections."""
+        fleet, self._fleet = self._fleet, None
+        if fleet is not None:
+            await fleet.close()
         await self._control.close()
 
-    async def _follow(
-        self, process: LoadProcess, progress: _Progress, stop: Callable[[Sequence[RequestRecord]], bool]
-    ) -> Ended:
+    async def _follow(self, run: Run, progress: _Progress, stop: Callable[[Sequence[RequestRecord]], bool]) -> Ended:
         by_index = {planned.index: planned for planned in progress.plan.requests}
         looks = iter(progress.plan.looks)
         look = next(looks, None)
         stopped = False
-        while not isinstance(message := await process.receive(), Ended):
-            if not isinstance(message, Reply):
-                continue
+        while not isinstance(message := await run.next(), Ended):
             record = record_of(by_index[message.index], message)
             if stopped:
                 progress.late.append(record)
@@ -152,7 +164,7 @@ class HttpDriver:
                 look = next(looks, None)
                 stopped = stop(progress.in_order())
                 if stopped:
-                    await process.send(Stop())
+                    await run.stop()
         return message
 
     async def _check_alive(self, record: RequestRecord, progress: _Progress) -> None:
@@ -173,11 +185,11 @@ class HttpDriver:
             Failure(Cause.CRASH_UNDER_LOAD, f"the engine stopped serving under {progress.plan.load}", evidence)
         )
 
-    async def _discard_process(self) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            await process.close()
+    async def _discard_fleet(self) -> None:
+        fleet, self._fleet = self._fleet, None
+        if fleet is not None:
+            fleet.kill()
+            await fleet.close()
 
     def _volley(self, plan: LevelPlan) -> Volley:
         return Volley(

@@ -1,4 +1,4 @@
-"""The probe's side of the load process: start it, talk to it, notice when it dies."""
+"""The probe's side of a load process: start it, talk to it, notice when it dies."""
 
 from __future__ import annotations
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from tuner.core.request import PlannedRequest, RequestRecord
+from tuner.probe.response import BadResponse, Response
 from tuner.probe.sse import EventParser
 from tuner.probe.wire import Reply
 
@@ -35,11 +39,12 @@ def record_of(planned: PlannedRequest, reply: Reply) -> RequestRecord:
     running when the level ended) or "bad stream".
     """
     seen = _Seen()
+    response, bodies = _bodies(reply)
     error = reply.error
-    if reply.status is not None and reply.status != 200:
-        error = error or f"http {reply.status}: {_http_message(reply.data)}"
+    if response.status is not None and response.status != 200:
+        error = error or f"http {response.status}: {_http_message(b''.join(bodies))}"
     else:
-        _read(reply, seen)
+        _read(bodies, reply.read_s, seen)
     token_s, event_tokens = _tokens(seen)
     output_tokens = sum(event_tokens) if seen.completion_tokens is None else seen.completion_tokens
     # A server that reports no usage may put several tokens into one event; "length" says that it sent all of them.
@@ -69,26 +74,36 @@ def _incomplete(planned: PlannedRequest, seen: _Seen, output_tokens: int) -> str
         return "disconnected: the stream ended without a finish reason"
     if output_tokens != planned.output_tokens:
         return f"{MISSING_TOKENS}: {output_tokens} of {planned.output_tokens}, finish reason {seen.finish_reason}"
+    if not seen.events:
+        return f"bad stream: it reports {output_tokens} tokens and brought none"
     return None
 
 
-def _read(reply: Reply, seen: _Seen) -> None:
-    parser = EventParser()
+def _bodies(reply: Reply) -> tuple[Response, list[bytes]]:
+    """What each read brought of the response's body; less where the rest is no HTTP."""
+    response, bodies = Response(), []
     start = 0
-    for when, size in zip(reply.read_s, reply.sizes, strict=True):
-        for data in parser.feed(reply.data[start : start + size]):
-            _event(data, when, seen)
+    for size in reply.sizes:
+        try:
+            bodies.append(response.feed(reply.data[start : start + size]))
+        except BadResponse:
+            break
         start += size
+    return response, bodies
+
+
+def _read(bodies: Sequence[bytes], read_s: Sequence[float], seen: _Seen) -> None:
+    parser = EventParser()
+    for when, body in zip(read_s, bodies, strict=False):
+        for data in parser.feed(body):
+            _event(data, when, seen)
 
 
 def _event(data: bytes, when: float, seen: _Seen) -> None:
     if data.strip() == b"[DONE]":
         seen.done = True
         return
-    try:
-        event = json.loads(data)
-    except ValueError:
-        event = None
+    event = _parsed(data)
     if not isinstance(event, dict):
         seen.error = seen.error or f"bad stream: {data[:80]!r} is no JSON object"
         return
@@ -101,6 +116,17 @@ def _event(data: bytes, when: float, seen: _Seen) -> None:
     choices = event.get("choices")
     if isinstance(choices, list) and choices and isinstance(choices[0], dict):
         _choice(choices[0], when, seen)
+
+
+def _parsed(data: bytes) -> object:
+    try:
+        return orjson.loads(data)
+    except ValueError:
+        pass
+    try:
+        return json.loads(data)  # Python servers write NaN, which is no JSON
+    except (ValueError, RecursionError):
+        return None
 
 
 def _choice(choice: dict[str, Any], when: float, seen: _Seen) -> None:
@@ -144,7 +170,7 @@ def _count(usage: dict[str, Any], name: str, before: int | None) -> int | None:
 
 def _http_message(body: bytes) -> str:
     try:
-        return _message(json.loads(body))
+        return _message(orjson.loads(body))
     except ValueError:
         return body[:_DETAIL].decode("utf-8", "replace").strip()
 

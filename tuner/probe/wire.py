@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 _HEADER_BYTES = 8
 
@@ -27,14 +28,31 @@ class Shot:
 
 @dataclass(frozen=True, slots=True)
 class Volley:
-    """One level for the load process. Seconds count from the level's start."""
+    """One level, or one process's share of it. Seconds count from the level's start."""
 
     url: str
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     shots: tuple[Shot, ...]
     concurrency: int | None
     timeout_s: float
     max_s: float
+
+    def share(self, number: int, of: int) -> Volley:
+        """Every `of`-th request, beginning with `number`, and as many of the clients."""
+        clients = None if self.concurrency is None else len(range(number, self.concurrency, of))
+        return replace(self, shots=self.shots[number::of], concurrency=clients)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The volley has arrived, and waits for its start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The level starts at this time of the system's monotonic clock, which all processes share."""
+
+    start_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +64,15 @@ class Stop:
 class Reply:
     """One ended request: what arrived when. `sizes[i]` bytes of `data` arrived at `read_s[i]`.
 
-    `status` is None where no response began; `error` is a kind, or a kind and its detail after a colon.
+    `data` is the whole HTTP response; `error` is a kind, or a kind and its detail after a colon.
     """
 
     index: int
     scheduled_s: float
     sent_s: float
     end_s: float
-    status: int | None
-    read_s: tuple[float, ...]
-    sizes: tuple[int, ...]
+    read_s: Sequence[float]
+    sizes: Sequence[int]
     data: bytes
     error: str | None
 
@@ -66,10 +83,10 @@ class Ended:
 
     duration_s: float
     sent: int
-    lag_s: tuple[float, ...]
+    lag_s: Sequence[float]
 
 
-Message = Volley | Stop | Reply | Ended
+Message = Volley | Ready | Go | Stop | Reply | Ended
 
 
 def pack(message: Message) -> bytes:

@@ -11,46 +11,59 @@ import contextlib
 import gc
 import os
 import sys
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from time import monotonic
+from urllib.parse import urlsplit
 
-import aiohttp
+import uvloop
 
 from tuner.core.request import UNFINISHED
-from tuner.probe.wire import CANCELLED, Ended, Message, Reply, Shot, Volley, pack, receive
+from tuner.probe.connection import Answer, Disconnected, Refused, Server
+from tuner.probe.response import BadResponse
+from tuner.probe.wire import CANCELLED, Ended, Go, Message, Ready, Reply, Shot, Volley, pack, receive
 
-# Below the 5 s after which common servers close idle connections: a request must not race with that.
-_KEEP_ALIVE_S = 2.0
-_CONNECT_TIMEOUT_S = 10.0
 _PULSE_S = 0.02
 _NICENESS = -10
+# The loop's own timers wake up by whole milliseconds; what is left until a request is due, it turns without sleeping.
+_GRAIN_S = 0.0015
 
 
 @dataclass
 class Level:
-    """One volley under way."""
+    """One volley under way. Its times are seconds since `start_s`."""
 
     volley: Volley
-    session: aiohttp.ClientSession
+    server: Server
     writer: asyncio.StreamWriter
-    start: float = 0.0
+    start_s: float = 0.0
     sent: int = 0
-    lag_s: list[float] = field(default_factory=list)
+    lag_s: array[float] = field(default_factory=lambda: array("d"))
     running: set[asyncio.Task[None]] = field(default_factory=set)
     over: bool = False
     broken: BaseException | None = None
 
+    def __post_init__(self) -> None:
+        head = _head(self.volley)
+        self._requests = {
+            shot.index: b"%s%d\r\n\r\n%s" % (head, len(shot.body), shot.body) for shot in self.volley.shots
+        }
+
     def now(self) -> float:
         """Seconds since the level's start."""
-        return asyncio.get_running_loop().time() - self.start
+        return monotonic() - self.start_s
 
     async def run(self) -> None:
         """Send everything, then wait for the last reply or the level's end."""
-        self.start = asyncio.get_running_loop().time()
+        await self._until(0.0)
         pulse = asyncio.create_task(self._pulse())
         try:
             async with asyncio.timeout(self.volley.max_s):
-                await (self._closed_loop(self.volley.concurrency) if self.volley.concurrency else self._open_loop())
+                if self.volley.concurrency is None:
+                    await self._open_loop()
+                else:
+                    await self._closed_loop(self.volley.concurrency)
         except TimeoutError:
             self.over = True
         finally:
@@ -61,14 +74,16 @@ class Level:
 
     def ended(self) -> Ended:
         """The level's last message."""
-        return Ended(self.now(), self.sent, tuple(self.lag_s))
+        return Ended(max(0.0, self.now()), self.sent, self.lag_s)
+
+    async def _until(self, due_s: float) -> None:
+        while (left := due_s - self.now()) > 0:  # noqa: ASYNC110 (there is nothing to wait for but the clock)
+            await asyncio.sleep(max(0.0, left - _GRAIN_S))
 
     async def _open_loop(self) -> None:
         for shot in self.volley.shots:
             assert shot.arrival_s is not None
-            delay = shot.arrival_s - self.now()
-            if delay > 0:
-                await asyncio.sleep(delay)
+            await self._until(shot.arrival_s)
             self._launch(shot, shot.arrival_s)
         while self.running:
             await asyncio.wait(self.running)
@@ -101,39 +116,39 @@ class Level:
         self.sent += 1
         if shot.arrival_s is not None:
             self.lag_s.append(sent_s - scheduled_s)
-        stream = Stream()
+        answer = Answer()
         error: str | None = None
         try:
             async with asyncio.timeout(self.volley.timeout_s):
-                await self._read(shot, stream)
+                await self._ask(self._requests.pop(shot.index), answer)
         except TimeoutError:
             error = "timeout"
         except asyncio.CancelledError:
             error = UNFINISHED if self.over else CANCELLED
-        except aiohttp.ClientConnectorError as failed:
-            error = f"connection refused: {failed}"
-        except (aiohttp.ClientError, ConnectionError) as failed:
-            error = f"disconnected: {type(failed).__name__} {failed}"
-        data = b"".join(stream.chunks)
+        except Refused as refused:
+            error = f"connection refused: {refused}"
+        except Disconnected as lost:
+            error = f"disconnected: {lost}"
+        except BadResponse as bad:
+            error = f"bad stream: {bad}"
         reply = Reply(
             shot.index,
             scheduled_s,
             sent_s,
             self.now(),
-            stream.status,
-            tuple(stream.read_s),
-            tuple(map(len, stream.chunks)),
-            data,
+            array("d", [read_s - self.start_s for read_s in answer.read_s]),
+            array("L", map(len, answer.chunks)),
+            b"".join(answer.chunks),
             error,
         )
         self.writer.write(pack(reply))
 
-    async def _read(self, shot: Shot, stream: Stream) -> None:
-        async with self.session.post(self.volley.url, data=shot.body, headers=self.volley.headers) as response:
-            stream.status = response.status
-            async for chunk in response.content.iter_any():
-                stream.read_s.append(self.now())
-                stream.chunks.append(chunk)
+    async def _ask(self, request: bytes, answer: Answer) -> None:
+        connection = await self.server.connection()
+        try:
+            await connection.ask(request, answer)
+        finally:
+            self.server.give_back(connection)
 
     async def _cancel(self) -> None:
         for task in self.running:
@@ -142,20 +157,20 @@ class Level:
             await asyncio.wait(self.running)
 
     async def _pulse(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _PULSE_S
+            due = monotonic() + _PULSE_S
             await asyncio.sleep(_PULSE_S)
-            self.lag_s.append(max(0.0, loop.time() - due))
+            self.lag_s.append(max(0.0, monotonic() - due))
 
 
-@dataclass
-class Stream:
-    """What has arrived of one response."""
-
-    status: int | None = None
-    read_s: list[float] = field(default_factory=list)
-    chunks: list[bytes] = field(default_factory=list)
+def _head(volley: Volley) -> bytes:
+    """What all requests begin with, up to the number of bytes of their bodies."""
+    parts = urlsplit(volley.url)
+    target = parts.path + (f"?{parts.query}" if parts.query else "")
+    host = parts.netloc.rpartition("@")[2]
+    fields = {"Host": host, **volley.headers}
+    lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "Content-Length: "]
+    return "\r\n".join(lines).encode("latin-1")
 
 
 async def serve() -> None:
@@ -164,35 +179,45 @@ async def serve() -> None:
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
     reader, writer = await _pipes()
-    connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_TIMEOUT_S)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=False) as session:
-        message = await receive(reader)
-        while message is not None:
-            if isinstance(message, Volley):
-                message = await _volley(Level(message, session, writer), reader)
-            else:
-                message = await receive(reader)
+    message = await receive(reader)
+    while message is not None:
+        if isinstance(message, Volley):
+            message = await _volley(Level(message, Server(message.url), writer), reader)
+        else:
+            message = await receive(reader)
 
 
 async def _volley(level: Level, reader: asyncio.StreamReader) -> Message | None:
     """Run one level while listening for the order to stop; returns the message that follows it."""
-    # Collections of a heap full of time stamps stop the world for milliseconds; there are no cycles to find.
-    gc.collect()
-    gc.disable()
-    orders = asyncio.create_task(receive(reader))
-    running = asyncio.create_task(level.run())
-    await asyncio.wait({orders, running}, return_when=asyncio.FIRST_COMPLETED)
-    if not running.done():
-        running.cancel()
-        await asyncio.wait({running})
-    elif (failure := running.exception()) is not None:
-        orders.cancel()
-        raise failure
-    gc.enable()
+    level.writer.write(pack(Ready()))
+    order = await receive(reader)
+    if not isinstance(order, Go):
+        return order
+    level.start_s = order.start_s
+    with _no_collections():
+        orders = asyncio.create_task(receive(reader))
+        running = asyncio.create_task(level.run())
+        await asyncio.wait({orders, running}, return_when=asyncio.FIRST_COMPLETED)
+        if not running.done():
+            running.cancel()
+            await asyncio.wait({running})
+        elif (failure := running.exception()) is not None:
+            orders.cancel()
+            raise failure
+    level.server.close()
     level.writer.write(pack(level.ended()))
     await level.writer.drain()
     return await orders
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Collections of a heap full of time stamps stop the world for milliseconds; there are no cycles to find."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 async def _pipes() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -207,4 +232,4 @@ async def _pipes() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    uvloop.run(serve())

@@ -16,10 +16,10 @@ from tuner.probe import HttpDriver, http_driver
 
 @asynccontextmanager
 async def driving(
-    server: FakeOpenAI, model: str, *, api: Api = Api.COMPLETIONS, api_key: str | None = None
+    server: FakeOpenAI, model: str, *, api: Api = Api.COMPLETIONS, api_key: str | None = None, processes: int = 1
 ) -> AsyncIterator[HttpDriver]:
     async with server.serving():
-        driver = http_driver(server.url, model, api=api, api_key=api_key, counters=read_counters)
+        driver = http_driver(server.url, model, api=api, api_key=api_key, processes=processes, counters=read_counters)
         try:
             yield driver
         finally:

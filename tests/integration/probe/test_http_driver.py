@@ -11,6 +11,7 @@ import pytest
 from tests.integration.probe.driving import driving, kinds, plan, run
 from tests.integration.probe.fake_openai import FakeOpenAI, read_counters
 from tuner.core.cause import Cause, TrialFailed
+from tuner.core.errors import InvalidInput
 from tuner.core.workload import Api
 from tuner.probe import http_driver
 
@@ -171,6 +172,19 @@ async def test_the_api_key_is_sent() -> None:
         assert kinds(await driver.level(plan(4), lambda _: False)) == {}
     async with driving(FakeOpenAI(key="secret"), "good") as driver:
         assert kinds(await driver.level(plan(4), lambda _: False)) == {"http 401": 4}
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"X Team": "a"}, "header 'X Team'"),
+        ({"X-Team": "a\r\nHost: b"}, "header X-Team"),
+        ({"X-Team": "\u20ac"}, "X-Team"),
+    ],
+)
+def test_headers_that_can_not_be_sent_are_refused(headers: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        http_driver("http://127.0.0.1:9", "good", headers=headers, counters=read_counters)
 
 
 async def test_an_engine_that_dies_inside_streams_fails_the_trial_at_once() -> None:

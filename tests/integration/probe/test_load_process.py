@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,17 @@ import pytest
 from tests.integration.probe.driving import driving, eventually, plan
 from tests.integration.probe.fake_openai import FakeOpenAI, read_counters
 from tuner.core.cause import Cause, TrialFailed
+from tuner.core.request import RequestRecord
 from tuner.probe import http_driver
 
 
 async def test_a_killed_load_process_is_a_probe_error_and_the_next_level_gets_a_new_one() -> None:
     async with driving(FakeOpenAI(), "good") as driver:
         level = asyncio.create_task(driver.level(plan(400, rate=50), lambda _: False))
-        await eventually(lambda: driver.load_pid is not None)
+        await eventually(lambda: bool(driver.load_pids))
         await asyncio.sleep(1)
-        assert driver.load_pid is not None
-        os.kill(driver.load_pid, signal.SIGKILL)
+        (pid,) = driver.load_pids
+        os.kill(pid, signal.SIGKILL)
         with pytest.raises(TrialFailed) as caught:
             await level
         again = await driver.level(plan(5), lambda _: False)
@@ -86,8 +88,7 @@ async def test_a_probe_that_is_late_says_so() -> None:
         try:
             level = asyncio.create_task(driver.level(plan(150, rate=50), lambda _: False))
             await eventually(lambda: bool(server.bodies))
-            pid = driver.load_pid
-            assert pid is not None
+            (pid,) = driver.load_pids
             for _ in range(4):
                 os.kill(pid, signal.SIGSTOP)
                 await asyncio.sleep(0.15)
@@ -98,3 +99,46 @@ async def test_a_probe_that_is_late_says_so() -> None:
             await driver.close()
 
     assert found.lag_p99_s > 0.05
+
+
+@pytest.mark.parametrize("rate", [200, None])
+async def test_several_processes_make_one_load(rate: float | None) -> None:
+    server = FakeOpenAI()
+    async with driving(server, "good", processes=3) as driver:
+        found = await driver.level(plan(50, rate=rate, concurrency=4), lambda _: False)
+        assert len(driver.load_pids) == 3
+
+    assert [record.planned.index for record in found.records] == list(range(50))
+    assert all(record.ok for record in found.records)
+    assert found.sent == len(server.bodies) == 50
+    assert found.foreign == 0
+    if rate is None:
+        assert max(_running(found.records)) <= 4
+    else:
+        assert all(record.scheduled_s == record.planned.arrival_s <= record.sent_s for record in found.records)
+
+
+def _running(records: Sequence[RequestRecord]) -> list[int]:
+    """How many ran when each was sent."""
+    return [sum(other.sent_s <= record.sent_s < other.end_s for other in records) for record in records]
+
+
+async def test_more_processes_than_clients_leave_some_idle_and_a_stop_reaches_them_all() -> None:
+    async with driving(FakeOpenAI(), "good", processes=3) as driver:
+        alone = await driver.level(plan(6, concurrency=2), lambda _: False)
+        stopped = await driver.level(plan(400, rate=200, looks=(20,)), lambda _: True)
+
+    assert len(alone.records) == 6
+    assert len(stopped.records) == 20
+    assert stopped.sent < 400
+
+
+async def test_one_killed_process_of_several_ends_the_level() -> None:
+    async with driving(FakeOpenAI(), "good", processes=2) as driver:
+        level = asyncio.create_task(driver.level(plan(400, rate=50), lambda _: False))
+        await eventually(lambda: len(driver.load_pids) == 2)
+        await asyncio.sleep(1)
+        os.kill(driver.load_pids[1], signal.SIGKILL)
+        with pytest.raises(TrialFailed, match="signal 9"):
+            await level
+        assert driver.load_pids == ()

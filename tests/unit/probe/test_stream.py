@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,8 +31,15 @@ TOKENS = [token(), token(), token(), token(finish="length")]
 def reply(*events: object, status: int | None = 200, error: str | None = None, per_read: int = 1) -> Reply:
     texts = [f"data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode() for event in events]
     reads = [b"".join(texts[i : i + per_read]) for i in range(0, len(texts), per_read)]
+    return answered(reads, status, error)
+
+
+def answered(reads: Sequence[bytes], status: int | None = 200, error: str | None = None) -> Reply:
+    """A reply whose body comes in these reads, the head of the response before the first of them."""
+    head = b"HTTP/1.1 %d Some words\r\n\r\n" % status if status is not None else b""
+    reads = [head + reads[0], *reads[1:]] if reads else [head] if head else []
     times = tuple(0.5 + 0.1 * i for i in range(len(reads)))
-    return Reply(0, 0.0, 0.01, 2.0, status, times, tuple(map(len, reads)), b"".join(reads), error)
+    return Reply(0, 0.0, 0.01, 2.0, times, tuple(map(len, reads)), b"".join(reads), error)
 
 
 def test_tokens_carry_the_time_of_the_read_that_completed_them() -> None:
@@ -103,6 +111,7 @@ def test_a_server_without_usage_is_believed_when_it_says_length() -> None:
         (reply(*TOKENS, USAGE, {"error": {"message": "late"}}, DONE), "in-band error"),
         (reply(token(), "not json"), "bad stream"),
         (reply(token()), "disconnected"),
+        (reply(USAGE, DONE), "bad stream"),
         (reply(), "disconnected"),
         (reply(token(), error="timeout"), "timeout"),
         (reply(token(), error="unfinished"), "unfinished"),
@@ -124,6 +133,10 @@ def test_a_server_that_adds_a_null_error_is_fine() -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([200, 404, 503]))
 def test_no_answer_whatever_breaks_the_reader_or_counts_as_work_done(data: bytes, status: int) -> None:
-    answer = Reply(0, 0.0, 0.0, 1.0, status, (0.5,), (len(data),), data, None)
+    assert not record_of(PLANNED, answered([data], status)).ok
 
-    assert not record_of(PLANNED, answer).ok
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_what_is_no_http_is_no_work_done(data: bytes) -> None:
+    assert not record_of(PLANNED, answered([data], None)).ok
