@@ -17,6 +17,7 @@ from tuner.probe.control import Control, Counters
 from tuner.probe.fleet import Fleet, Run
 from tuner.probe.foreign import foreign_requests
 from tuner.probe.greedy import greedy_output
+from tuner.probe.serverside import watched
 from tuner.probe.stream import kind_of, record_of
 from tuner.probe.wire import Ended, Shot, Volley
 
@@ -115,7 +116,8 @@ class HttpDriver:
             self._fleet = self._fleet or await Fleet.start(self._processes)
             run = await self._fleet.run(self._volley(plan))
             try:
-                ended = await self._follow(run, progress, stop)
+                async with watched(self._control, before) as server:
+                    ended = await self._follow(run, progress, stop)
             finally:
                 run.leave()
         except BaseException:
@@ -130,6 +132,8 @@ class HttpDriver:
             lag,
             foreign_requests(before, after, [*progress.records, *progress.late]),
             _growth("preemptions", before, after),
+            tuple(progress.late),
+            server.samples(after),
         )
 
     async def greedy(self, prompts: Sequence[str], max_tokens: int) -> tuple[GreedyOutput, ...]:
