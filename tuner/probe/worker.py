@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 import uvloop
 
 from tuner.core.request import UNFINISHED
-from tuner.probe.connection import Answer, Disconnected, Refused, Server
+from tuner.probe.connection import STAMPED, Answer, Disconnected
 from tuner.probe.response import BadResponse
+from tuner.probe.server import Refused, Server
 from tuner.probe.wire import CANCELLED, Ended, Go, Message, Ready, Reply, Shot, Volley, pack, receive
 
 _PULSE_S = 0.02
@@ -35,7 +36,6 @@ class Level:
     """One volley under way. Its times are seconds since `start_s`."""
 
     volley: Volley
-    server: Server
     writer: asyncio.StreamWriter
     start_s: float = 0.0
     sent: int = 0
@@ -57,6 +57,21 @@ class Level:
     async def run(self) -> None:
         """Send everything, then wait for the last reply or the level's end."""
         await self._until(0.0)
+        async with Server(self.volley.url) as server:
+            await self._send_all(server)
+        if self.broken is not None:
+            raise self.broken
+
+    def ended(self) -> Ended:
+        """The level's last message."""
+        return Ended(max(0.0, self.now()), self.sent, self.lag_s)
+
+    async def _until(self, due_s: float) -> None:
+        while (left := due_s - self.now()) > 0:  # noqa: ASYNC110 (there is nothing to wait for but the clock)
+            await asyncio.sleep(max(0.0, left - _GRAIN_S))
+
+    async def _send_all(self, server: Server) -> None:
+        self._server = server
         pulse = asyncio.create_task(self._pulse())
         try:
             async with asyncio.timeout(self.volley.max_s):
@@ -69,16 +84,6 @@ class Level:
         finally:
             pulse.cancel()
             await self._cancel()
-        if self.broken is not None:
-            raise self.broken
-
-    def ended(self) -> Ended:
-        """The level's last message."""
-        return Ended(max(0.0, self.now()), self.sent, self.lag_s)
-
-    async def _until(self, due_s: float) -> None:
-        while (left := due_s - self.now()) > 0:  # noqa: ASYNC110 (there is nothing to wait for but the clock)
-            await asyncio.sleep(max(0.0, left - _GRAIN_S))
 
     async def _open_loop(self) -> None:
         for shot in self.volley.shots:
@@ -144,11 +149,11 @@ class Level:
         self.writer.write(pack(reply))
 
     async def _ask(self, request: bytes, answer: Answer) -> None:
-        connection = await self.server.connection()
+        connection = await self._server.connection()
         try:
             await connection.ask(request, answer)
         finally:
-            self.server.give_back(connection)
+            self._server.give_back(connection)
 
     async def _cancel(self) -> None:
         for task in self.running:
@@ -157,7 +162,8 @@ class Level:
             await asyncio.wait(self.running)
 
     async def _pulse(self) -> None:
-        while True:
+        """Note how late this loop is, where that bends times of reads, or holds clients up that wait for each other."""
+        while self.volley.concurrency is not None or not STAMPED:
             due = monotonic() + _PULSE_S
             await asyncio.sleep(_PULSE_S)
             self.lag_s.append(max(0.0, monotonic() - due))
@@ -182,7 +188,7 @@ async def serve() -> None:
     message = await receive(reader)
     while message is not None:
         if isinstance(message, Volley):
-            message = await _volley(Level(message, Server(message.url), writer), reader)
+            message = await _volley(Level(message, writer), reader)
         else:
             message = await receive(reader)
 
@@ -204,7 +210,6 @@ async def _volley(level: Level, reader: asyncio.StreamReader) -> Message | None:
         elif (failure := running.exception()) is not None:
             orders.cancel()
             raise failure
-    level.server.close()
     level.writer.write(pack(level.ended()))
     await level.writer.drain()
     return await orders
