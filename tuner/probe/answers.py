@@ -34,7 +34,7 @@ import numpy as np
 
 from tuner.core.measurement import Answer, SloTest
 from tuner.core.slo import Metric, Slo
-from tuner.probe.confidence import above, below, lower_share, t_quantile, upper_share
+from tuner.probe.confidence import above, below, lower_share, quantile_ranks, t_quantile, upper_share
 from tuner.probe.observations import Observations
 from tuner.probe.spending import ALPHA
 
@@ -100,9 +100,7 @@ def hopeless(slo: Slo, seen: Observations, stage: Stage) -> bool:
 
 def _test_share(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> SloTest:
     exceeding = seen.exceeding.sum()
-    beyond = _OUT_OF_REACH_OF_MEANS if slo.metric is Metric.TPOT else _OUT_OF_REACH
-    clumps = 1.0 if slo.metric is Metric.ITL else clumping(seen.sums / seen.counts, slo.bound, beyond)
-    corrected = effective_sample(seen, max(_least_effect(slo, stage), clumps), stage.pass_alpha or ALPHA)
+    corrected = _corrected(slo, seen, stage, stage.pass_alpha or ALPHA)
     doubtful = corrected.with_undecided(seen.undecided / seen.requests)
     answer = Answer.UNCERTAIN
     if above(allowed, corrected.exceeding, corrected.count, stage.fail_alpha):
@@ -143,6 +141,48 @@ def _test_mean(slo: Slo, seen: Observations, stage: Stage) -> SloTest:
         answer = Answer.PASS
     low, high = mean - margin(ALPHA), mean + margin(ALPHA)
     return SloTest(str(slo), answer, mean, _violation(mean, slo.bound), exceeding, seen.count, low, high)
+
+
+def interval_of(slo: Slo, seen: Observations, stage: Stage) -> tuple[float | None, float | None]:
+    """The 95 % interval of the observed statistic, in its unit; None on a side that the sample is too small to bound.
+
+    Of a percentile: two order statistics, as of a sample of as many independent observations as these are worth (their
+    design effect is the test's). Of an error rate: exact binomial bounds on the same sample. Of a mean: Student's t on
+    batch means. A maximum has none.
+    """
+    if seen.count == 0 or slo.statistic == "max":
+        return None, None
+    if slo.allowed_share is None:
+        return _interval_of_mean(seen)
+    worth = _corrected(slo, seen, stage, ALPHA / 2)
+    if slo.metric is Metric.ERROR_RATE:
+        low, high = (bound(worth.exceeding, worth.count, ALPHA / 2) for bound in (lower_share, upper_share))
+        return low, high
+    count = max(1, math.floor(worth.count))
+    low_rank, high_rank = quantile_ranks(count, 1 - slo.allowed_share, ALPHA)
+    each = seen.count / count
+    ascending = np.sort(seen.values)
+    low_place, high_place = math.floor((low_rank - 1) * each), math.ceil(high_rank * each) - 1
+    return (
+        float(ascending[low_place]) if low_rank > 0 else None,
+        float(ascending[min(high_place, seen.count - 1)]) if high_rank <= count else None,
+    )
+
+
+def _interval_of_mean(seen: Observations) -> tuple[float | None, float | None]:
+    batches = _batches(seen.requests)
+    if batches < _BATCHES:
+        return None, None
+    mean = float(seen.sums.sum() / seen.count)
+    margin = t_quantile(1 - ALPHA / 2, batches - 1) * math.sqrt(_ratio_variance(seen.sums, seen.counts, batches))
+    return mean - margin, mean + margin
+
+
+def _corrected(slo: Slo, seen: Observations, stage: Stage, alpha: float) -> Sample:
+    """The exceedances as an effective sample: by batches in time, and by how the slow requests come in clumps."""
+    beyond = _OUT_OF_REACH_OF_MEANS if slo.metric is Metric.TPOT else _OUT_OF_REACH
+    clumps = 1.0 if slo.metric is Metric.ITL else clumping(seen.sums / seen.counts, slo.bound, beyond)
+    return effective_sample(seen, max(_least_effect(slo, stage), clumps), alpha)
 
 
 def effective_sample(seen: Observations, least_effect: float, alpha: float) -> Sample:

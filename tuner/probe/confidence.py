@@ -10,9 +10,12 @@ import math
 from collections.abc import Callable
 from functools import lru_cache
 
+import numpy as np
+
 _STEPS = 300
 _TINY = 1e-300
 _BISECTIONS = 40
+_FAR = 8.0  # standard deviations from a binomial's mean, beyond which nothing lies
 
 
 def beta_cdf(x: float, a: float, b: float) -> float:
@@ -87,6 +90,22 @@ def above(share: float, exceeding: float, count: float, alpha: float) -> bool:
 def least_count(share: float, alpha: float) -> int:
     """Observations without any exceedance that prove a share below `share` at level `alpha` (59 for 5 % at 5 %)."""
     return math.ceil(math.log(alpha) / math.log1p(-share))
+
+
+def quantile_ranks(count: int, share: float, alpha: float) -> tuple[int, int]:
+    """The ranks, from 1, of the two order statistics of `count` values between which their `share`-quantile lies.
+
+    The true quantile is below the first or above the second with a probability of at most `alpha` / 2 each, whatever
+    the distribution (David & Nagaraja 2003, 7.1). 0 and `count` + 1 stand for "not bounded on that side".
+    """
+    mean, spread = count * share, _FAR * (1 + math.sqrt(count * share * (1 - share)))
+    first, last = max(0, math.floor(mean - spread)), min(count, math.ceil(mean + spread))
+    steps = np.arange(first + 1, last + 1)
+    logs = np.concatenate(([0.0], np.cumsum(np.log((count - steps + 1) / steps * share / (1 - share)))))
+    cumulative = np.cumsum(np.exp(logs - logs.max()))
+    cumulative /= cumulative[-1]
+    low = first + int(np.searchsorted(cumulative, alpha / 2, side="right"))
+    return low, first + int(np.searchsorted(cumulative, 1 - alpha / 2)) + 1
 
 
 def _solve(rising: Callable[[float], float], value: float) -> float:

@@ -9,18 +9,30 @@ from itertools import pairwise
 
 import numpy as np
 
-from tuner.core.measurement import Answer, Level, SloTest
+from tuner.core.measurement import Answer, Level, SloTest, WarmupRule, Window
 from tuner.core.request import LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.slo import Metric, Slo
 from tuner.core.workload import Load
-from tuner.probe.answers import STRICTEST, Stage, answer_of, hopeless
+from tuner.probe.answers import STRICTEST, Stage, answer_of, hopeless, interval_of
 from tuner.probe.confidence import least_count, t_quantile
+from tuner.probe.goodput import goodput_of
 from tuner.probe.job import Limits
-from tuner.probe.observations import cohort, observe
+from tuner.probe.observations import Observations, cohort, observe
 from tuner.probe.overload import overload_of
+from tuner.probe.serverside import view_of
 from tuner.probe.spending import ALPHA, Look, Spending, looks_of
-from tuner.probe.statistics import errors_of, latencies, measured, rates_of, statistics_of
+from tuner.probe.statistics import (
+    Rates,
+    errors_of,
+    latencies,
+    measured,
+    quantiles_of,
+    rates_of,
+    samples_of,
+    statistics_of,
+)
 from tuner.probe.steadiness import LATENCIES, Steadiness, steadiness_of
+from tuner.probe.timeline import timeline_of
 
 # Enough requests to tell a p95 from its bound near the boundary: 20 expected exceedances.
 _EXPECTED_EXCEEDANCES = 20
@@ -130,6 +142,8 @@ class LevelTest:
     precision: float | None = None
     spending: Spending = field(default_factory=Spending)
     _tests: tuple[SloTest, ...] = ()
+    _observed: tuple[tuple[Slo, Observations], ...] = ()
+    _at: Stage = field(default_factory=lambda: Stage(0.0, 0.0))
     _warmup: int = 0
     _steady: bool = False
     _overload: float = 0.0
@@ -151,22 +165,48 @@ class LevelTest:
             self._look(found.records, last=True)
         seen = measured(found.records, self._warmup)
         rates = rates_of(found.records, self._warmup)
+        samples = samples_of(seen)
         return Level(
             load=self.load,
             answer=self._answer,
-            tests=self._tests,
+            tests=self._with_intervals(),
             duration_s=found.duration_s,
             requests=len(seen),
             errors=errors_of(seen),
             request_rate=rates.requests,
             output_token_rate=rates.output_tokens,
             total_token_rate=rates.total_tokens,
-            statistics=statistics_of(seen),
+            statistics=statistics_of(samples),
             saturated=self._bent_by(found.lag_p99_s, seen),
             foreign=None if found.foreign is None else found.foreign > 0,
             preemptions=found.preemptions,
             overload=self._overload,
             steady=self._steady,
+            goodput=goodput_of(self.slos, rates),
+            quantiles=quantiles_of(samples),
+            window=self._window(found, seen, rates),
+            timeline=timeline_of(found),
+            server=view_of(found.server) if found.server is not None else None,
+        )
+
+    def _with_intervals(self) -> tuple[SloTest, ...]:
+        intervals = [interval_of(slo, seen, self._at) for slo, seen in self._observed]
+        return tuple(
+            replace(test, observed_low=low, observed_high=high)
+            for test, (low, high) in zip(self._tests, intervals, strict=True)
+        )
+
+    def _window(self, found: LevelRecords, seen: Sequence[RequestRecord], rates: Rates) -> Window:
+        """Which part of the level counts."""
+        return Window(
+            WarmupRule.UNTIL_FULL if self._warmup > self.size.warmup else WarmupRule.PLANNED,
+            len(found.records) - len(seen),
+            min((record.scheduled_s for record in seen), default=found.duration_s),
+            rates.begin_s,
+            rates.begin_s + rates.window_s,
+            rates.before,
+            rates.after,
+            rates.whole,
         )
 
     def _bent_by(self, lag_s: float, seen: Sequence[RequestRecord]) -> bool:
@@ -216,8 +256,8 @@ class LevelTest:
         share = 1.0 if last else min(1.0, len(seen) / max(self.size.least, steadiness.least, lasting, 1))
         complete = self._steady and share == 1.0
         may_pass = self._steady and (last or len(seen) >= self.size.least)
-        stage = self._stage(seen, self.spending.look(share, may_pass=may_pass), share)
-        observed = [(slo, observe(slo, seen, self.size.timeout_s)) for slo in self.slos]
+        stage = self._at = self._stage(seen, self.spending.look(share, may_pass=may_pass), share)
+        observed = self._observed = tuple((slo, observe(slo, seen, self.size.timeout_s)) for slo in self.slos)
         self._tests = tuple(answer_of(slo, found, stage) for slo, found in observed)
         return complete or any(hopeless(slo, found, stage) for slo, found in observed)
 

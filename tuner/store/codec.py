@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -18,6 +18,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from tuner.core.knob import Candidate
 
 T = TypeVar("T")
+_PLAIN = (int, float, str, float | None)
 
 
 def encode(value: object, path: str = "") -> Any:
@@ -36,7 +37,7 @@ def encode(value: object, path: str = "") -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {f.name: encode(getattr(value, f.name), f"{path}.{f.name}") for f in fields(value)}
     if isinstance(value, (list, tuple)):
-        return [encode(item, f"{path}[{index}]") for index, item in enumerate(value)]
+        return _items(value, path)
     raise TypeError(f"{path.lstrip('.') or 'value'}: {type(value).__name__} can't be stored")
 
 
@@ -44,6 +45,12 @@ def decode(kind: type[T], data: Any) -> T:
     """The inverse of `encode` for a value of type `kind`. Raises ValueError or TypeError for data of another shape."""
     decoded: T = _decode(kind, data)
     return decoded
+
+
+def _items(values: Sequence[object], path: str) -> list[Any]:
+    if all(type(item) is int or item is None or (type(item) is float and math.isfinite(item)) for item in values):
+        return list(values)  # a level has a thousand of them
+    return [encode(item, f"{path}[{index}]") for index, item in enumerate(values)]
 
 
 def _finite(value: float, path: str) -> float:
@@ -63,7 +70,8 @@ def _decode(kind: Any, data: Any) -> Any:
     if origin in (Union, types.UnionType):
         return _decode_union(get_args(kind), data)
     if origin is tuple:
-        return tuple(_decode(get_args(kind)[0], item) for item in data)
+        (item_kind, *_) = get_args(kind)
+        return tuple(data) if item_kind in _PLAIN else tuple(_decode(item_kind, item) for item in data)
     if origin in (dict, Mapping):
         return {key: _decode(get_args(kind)[1], item) for key, item in data.items()}
     return _decode_class(kind, data) if isinstance(kind, type) else data

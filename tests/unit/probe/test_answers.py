@@ -10,7 +10,7 @@ from tests.unit.probe.records import record, ttfts
 from tuner.core.measurement import Answer, SloTest
 from tuner.core.request import RequestRecord
 from tuner.core.slo import parse_slo
-from tuner.probe.answers import Stage, answer_of, clumping, hopeless
+from tuner.probe.answers import Stage, answer_of, clumping, hopeless, interval_of
 from tuner.probe.observations import observe
 from tuner.probe.spending import ALPHA, Spending, looks_of
 
@@ -195,3 +195,46 @@ def test_clear_levels_get_clear_answers() -> None:
 
     assert passed.count(Answer.PASS) >= 38
     assert failed.count(Answer.FAIL) >= 38
+
+
+def interval(slo: str, records: Sequence[RequestRecord]) -> tuple[float | None, float | None]:
+    parsed = parse_slo(slo)
+    return interval_of(parsed, observe(parsed, records, 30.0), ONE_LOOK)
+
+
+@pytest.mark.parametrize(
+    ("slo", "true"), [("ttft p50 <= 1s", 0.6931), ("ttft p95 <= 9s", 2.9957), ("ttft mean <= 9s", 1)]
+)
+def test_95_percent_of_intervals_hold_the_true_statistic(slo: str, true: float) -> None:
+    rng = np.random.default_rng(7)
+    intervals = [interval(slo, ttfts(rng.exponential(1.0, 300))) for _ in range(200)]
+
+    held = sum(low is not None and high is not None and low <= true <= high for low, high in intervals)
+
+    assert 0.9 <= held / len(intervals) <= 0.995
+
+
+def test_neighbours_that_are_alike_tell_less() -> None:
+    values = np.random.default_rng(5).exponential(0.2, 400)
+    low, high = interval("ttft p90 <= 500ms", ttfts(values))
+    lower, higher = interval("ttft p90 <= 500ms", ttfts(np.repeat(values[:40], 10)))
+
+    assert low is not None
+    assert high is not None
+    assert lower is not None
+    assert higher is None or higher - lower > 1.5 * (high - low)
+
+
+def test_a_level_too_short_for_a_side_leaves_it_open() -> None:
+    low, high = interval("ttft p99 <= 500ms", ttfts([0.1] * 50))
+
+    assert (low, high) == (pytest.approx(0.1), None)
+    assert interval("ttft max <= 500ms", ttfts([0.1] * 50)) == (None, None)
+    assert interval("ttft mean <= 500ms", ttfts([0.1] * 5)) == (None, None)
+    assert interval("ttft p95 <= 500ms", []) == (None, None)
+
+
+def test_an_error_rate_of_none_in_many_has_an_upper_end() -> None:
+    low, high = interval("error rate <= 5%", ttfts([0.1] * 100))
+
+    assert (low, high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 100)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tuner.probe.confidence import beta_cdf, least_count, lower_share, t_quantile, upper_share
+from tuner.probe.confidence import beta_cdf, least_count, lower_share, quantile_ranks, t_quantile, upper_share
 
 
 def binomial_cdf(k: int, n: int, p: float) -> float:
@@ -49,3 +49,24 @@ def test_59_clean_requests_prove_a_p95_and_299_a_p99() -> None:
     assert upper_share(0, 59, 0.05) < 0.05 < upper_share(0, 58, 0.05)
     assert upper_share(4, 200, 0.05) < 0.05 < upper_share(5, 200, 0.05)
     assert upper_share(12, 400, 0.05) < 0.05 < upper_share(13, 400, 0.05)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 300), st.sampled_from([0.5, 0.9, 0.95, 0.99]), st.sampled_from([0.05, 0.1]))
+def test_the_ranks_around_a_quantile_are_the_closest_that_miss_it_rarely_enough(n: int, p: float, alpha: float) -> None:
+    low, high = quantile_ranks(n, p, alpha)
+
+    def is_below(rank: int) -> float:  # that the order statistic of this rank is at most the quantile
+        return 1 - binomial_cdf(rank - 1, n, p)
+
+    assert 0 <= low < high <= n + 1
+    assert low == 0 or 1 - is_below(low) <= alpha / 2 + 1e-12
+    assert 1 - is_below(low + 1) > alpha / 2 - 1e-12
+    assert high == n + 1 or is_below(high) <= alpha / 2 + 1e-12
+    assert is_below(high - 1) > alpha / 2 - 1e-12
+
+
+def test_the_ranks_of_a_large_sample_are_those_of_the_normal_distribution() -> None:
+    low, high = quantile_ranks(10**6, 0.95, 0.05)
+
+    assert (low, high) == (pytest.approx(950_000 - 1.96 * 217.9, abs=2), pytest.approx(950_000 + 1.96 * 217.9, abs=2))

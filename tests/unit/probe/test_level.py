@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
 from tests.unit.probe.records import record
-from tuner.core.measurement import Answer, Level
+from tuner.core.measurement import Answer, Level, WarmupRule
 from tuner.core.request import LevelRecords, RequestRecord
 from tuner.core.slo import parse_slo
 from tuner.core.workload import Load
 from tuner.probe.job import Limits
 from tuner.probe.level import LevelTest, Size, size_of
+from tuner.store.codec import encode
 
 
 def level_of(records: Sequence[RequestRecord], slo: str, *, lag_s: float = 0.0) -> Level:
@@ -58,3 +61,37 @@ def test_a_proof_is_long_as_far_as_there_is_time_and_never_too_short_to_pass() -
     assert quick == size_of(Load(rate=50), slos, limits, 1.0).count  # long enough as it is
     assert slow == size_of(Load(rate=0.1), slos, limits, 1.0).count
     assert slow >= 59
+
+
+def test_a_level_says_what_it_left_out_and_why() -> None:
+    records = tuple(record(i, sent=0.1 * i, ttft=0.95, gaps=(0.05, 0.05)) for i in range(200))
+
+    window = level_of(records, "ttft p95 <= 2s").window
+
+    assert window is not None
+    assert window.rule is WarmupRule.UNTIL_FULL
+    assert (window.warmup_requests, window.measured_from_s) == (11, pytest.approx(1.1))
+    assert (window.begin_s, window.end_s) == (pytest.approx(2.05), pytest.approx(19.85))
+    assert (window.warmup_ended, window.cooldown_ended, window.whole) == (11, 11, False)
+
+
+def test_a_level_has_the_pictures_of_it() -> None:
+    level = level_of(with_gaps(0.02), "itl p95 <= 30ms")
+
+    assert level.goodput is not None
+    assert level.goodput.request_rate == pytest.approx(level.request_rate)
+    assert set(level.quantiles) == set(level.statistics) == {"ttft", "itl", "tpot", "e2e"}
+    assert level.timeline is not None
+    assert sum(level.timeline.sent) == 200
+    assert level.server is None
+    (test,) = level.tests
+    assert test.observed_low == test.observed_high == pytest.approx(0.02)
+
+
+def test_a_level_of_many_tokens_is_kept_in_some_ten_kilobytes() -> None:
+    rng = np.random.default_rng(1)
+    records = tuple(
+        record(i, sent=0.1 * i, ttft=rng.gamma(2, 0.1), gaps=tuple(rng.gamma(3, 0.01, 100))) for i in range(1000)
+    )
+
+    assert len(json.dumps(encode(level_of(records, "itl p95 <= 30ms")))) < 10_000
