@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import random
 import time
-import uuid
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from hmac import compare_digest
 
 from aiohttp import web
 
 from tuner.simulator.settings import DEFAULT_VERSION
-from tuner.simulator.truth import identity
-from tuner.standin.engine import Engine, EngineDead
+from tuner.standin.engine import Engine
+from tuner.standin.exchange import Exchange
 from tuner.standin.metrics import Metrics
-from tuner.standin.protocol import BUSY, DEAD, Answer, Asked, BadRequest, Json, error_body, understand
+from tuner.standin.protocol import BUSY, DEAD, BadRequest, understand
 
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_SSE = {"Content-Type": "text/event-stream; charset=utf-8", "Cache-Control": "no-cache"}
 _LARGEST_BODY = 64 * 2**20
-#: Tokens after which an answer that may end by itself does so, on average.
-_NATURAL_LENGTH = 200
-_TEXT = "@@text@@"
 
 
 @dataclass
@@ -96,7 +88,7 @@ class Service:
         return await self._answer(request, chat=True)
 
     async def _answer(self, request: web.Request, chat: bool) -> web.StreamResponse:
-        engine = self.engine
+        received_ns, engine = time.monotonic_ns(), self.engine
         if engine is None:
             return web.Response(status=503)
         try:
@@ -108,7 +100,7 @@ class Service:
             self._admit(engine)
         except BadRequest as refused:
             return web.json_response(refused.body, status=refused.status)
-        return await _Exchange(self, engine, asked, request).run()
+        return await Exchange(engine, self.metrics, asked, request, received_ns).run()
 
     def _admit(self, engine: Engine) -> None:
         if self.max_queued is not None and engine.waiting >= self.max_queued:
@@ -121,106 +113,3 @@ async def _body(request: web.Request) -> object:
         return json.loads(await request.read())
     except ValueError:
         raise BadRequest("the body is not JSON") from None
-
-
-class _Exchange:
-    """One request and its answer."""
-
-    def __init__(self, service: Service, engine: Engine, asked: Asked, request: web.Request) -> None:
-        self._metrics, self._engine, self._asked, self._request = service.metrics, engine, asked, request
-        settings = engine.machine.settings
-        length, self._finish = _length(asked)
-        written = engine.machine.truth.greedy(asked.seed_text, length, settings)
-        self._tokens = [f" {token}" for token in written.tokens]
-        self._first_logprob = written.first_logprob
-        prefix = "chatcmpl" if asked.chat else "cmpl"
-        fingerprint = f"vllm-{DEFAULT_VERSION}-{identity(settings)}"
-        self._frame: tuple[bytes, bytes] | None = None
-        self._answer = Answer(asked, f"{prefix}-{uuid.uuid4().hex}", int(time.time()), fingerprint)
-
-    async def run(self) -> web.StreamResponse:
-        """Answer, and count how it ended; what its client gave up is not counted, as vLLM does not."""
-        response, ended = await (self._streamed() if self._asked.stream else self._in_one_piece())
-        if ended is not None:
-            self._metrics.finished[ended] += 1
-        return response
-
-    async def _in_one_piece(self) -> tuple[web.StreamResponse, str]:
-        try:
-            async with aclosing(self._timed()) as counts:
-                async for _ in counts:
-                    pass
-        except EngineDead:
-            return web.json_response(error_body(DEAD, "InternalServerError", 500), status=500), "error"
-        logprobs = self._answer.logprobs(self._tokens, self._first_logprob, 0)
-        return web.json_response(self._answer.whole(self._tokens, self._finish, logprobs)), self._finish
-
-    async def _streamed(self) -> tuple[web.StreamResponse, str | None]:
-        response = web.StreamResponse(headers=_SSE)
-        await response.prepare(self._request)
-        try:
-            opening = self._answer.opening()
-            written, ended = 0, self._finish
-            async with aclosing(self._timed()) as counts:
-                async for count in counts:
-                    if opening is not None:
-                        await _send(response, opening)
-                        opening = None
-                    await response.write(self._event(written, count))
-                    written += count
-            if self._asked.include_usage:
-                await _send(response, self._answer.closing(written))
-        except EngineDead:
-            ended = "error"
-            await _send(response, error_body(DEAD, "InternalServerError", 500))
-        except ConnectionError:
-            return response, None  # the client is gone
-        await response.write(b"data: [DONE]\n\n")
-        await response.write_eof()
-        return response, ended
-
-    async def _timed(self) -> AsyncGenerator[int, None]:
-        """The engine's token counts, with their times noted as vLLM notes them."""
-        clock = asyncio.get_running_loop().time
-        begun = last = clock()
-        first = True
-        async with aclosing(self._engine.generate(self._asked.tokens, len(self._tokens))) as counts:
-            async for count in counts:
-                now = clock()
-                (self._metrics.ttft if first else self._metrics.itl).observe(now - last)
-                first, last = False, now
-                yield count
-        self._metrics.e2e.observe(last - begun)
-
-    def _event(self, written: int, count: int) -> bytes:
-        """One event with tokens. Most differ in their text alone, so that is all that is made anew for each."""
-        plain = not (self._asked.logprobs or self._asked.continuous_usage) and written + count < len(self._tokens)
-        if not plain:
-            return _encoded(self._content(written, count))
-        if self._frame is None:
-            before, _, after = _encoded(self._answer.content([_TEXT], None, None, None)).partition(_TEXT.encode())
-            self._frame = (before, after)
-        text = json.dumps("".join(self._tokens[written : written + count]))[1:-1]
-        return self._frame[0] + text.encode() + self._frame[1]
-
-    def _content(self, written: int, count: int) -> Json:
-        tokens = self._tokens[written : written + count]
-        finish = self._finish if written + count >= len(self._tokens) else None
-        usage = self._answer.usage(written + count) if self._asked.continuous_usage else None
-        return self._answer.content(tokens, finish, self._answer.logprobs(tokens, self._first_logprob, written), usage)
-
-
-def _length(asked: Asked) -> tuple[int, str]:
-    """How long the answer is, and why it ends. Unless told to go on, a model ends where it likes: here, by prompt."""
-    if asked.ignore_eos:
-        return asked.max_tokens, "length"
-    natural = max(1, asked.min_tokens, round(random.Random(asked.seed_text).expovariate(1 / _NATURAL_LENGTH)))
-    return (natural, "stop") if natural < asked.max_tokens else (asked.max_tokens, "length")
-
-
-async def _send(response: web.StreamResponse, event: Json) -> None:
-    await response.write(_encoded(event))
-
-
-def _encoded(event: Json) -> bytes:
-    return b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"

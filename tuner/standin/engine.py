@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 
 from tuner.simulator.scheduler import Scheduler, SimRequest
 from tuner.standin.console import CORE, SERVER, Console
@@ -13,13 +14,29 @@ from tuner.standin.text import block_hashes
 #: How far the engine may be behind its own clock before it gives up catching up, in seconds.
 _SLACK_S = 0.05
 
+#: Takes a request's tokens: how many a step brought, and when the step ended, in seconds on the engine's clock.
+Deliver = Callable[[int, float], None]
+
 
 class EngineDead(Exception):
     """The engine died; nothing is served any more."""
 
 
+@dataclass(slots=True, eq=False)
+class _Client:
+    """Who waits for the `left` tokens of a request; `ended` is done with the last of them, or when the engine dies."""
+
+    deliver: Deliver
+    left: int
+    ended: asyncio.Future[None]
+
+    def end(self) -> None:
+        if not self.ended.done():  # it is, where the client has just given up
+            self.ended.set_result(None)
+
+
 class Engine:
-    """One running engine. `clock` gives seconds that only grow (the event loop's, unless told otherwise)."""
+    """One running engine. `clock` gives seconds that only grow."""
 
     def __init__(self, machine: Machine, console: Console, clock: Callable[[], float]) -> None:
         self.machine = machine
@@ -27,7 +44,7 @@ class Engine:
         self.dead = asyncio.Event()
         self._console, self._clock = console, clock
         self._noise = machine.noise()
-        self._streams: dict[int, asyncio.Queue[int | None]] = {}
+        self._clients: dict[int, _Client] = {}
         self._arrived = asyncio.Event()
         self._at_front_end = 0
         self._front_end_free_s = 0.0
@@ -48,28 +65,28 @@ class Engine:
         """Whether a request could ever be served."""
         return self.scheduler.fits(SimRequest(0, prompt_tokens, output_tokens))
 
-    async def generate(self, tokens: Sequence[Hashable], output_tokens: int) -> AsyncGenerator[int, None]:
-        """Numbers of tokens as they come, `output_tokens` in sum. Raises EngineDead; may be closed at any time."""
+    async def serve(self, tokens: Sequence[Hashable], output_tokens: int, deliver: Deliver) -> None:
+        """Serve one request: call `deliver` with the tokens of each step, `output_tokens` in sum, as the step ends.
+
+        `deliver` holds up all other clients, and must not raise. Raises EngineDead; may be cancelled at any time.
+        """
         self._serial += 1
         number = self._serial
-        queue: asyncio.Queue[int | None] = asyncio.Queue()
-        self._streams[number] = queue
+        client = _Client(deliver, output_tokens, asyncio.get_running_loop().create_future())
+        self._clients[number] = client
         try:
             await self._pass_front_end(len(tokens))
             self._must_live()
             hashes = block_hashes(tokens, self.machine.settings.block_size)
             self.scheduler.add(SimRequest(number, len(tokens), output_tokens, hashes))
             self._arrived.set()
-            left = output_tokens
-            while left > 0:
-                count = await queue.get()
-                if count is None:
-                    raise EngineDead
-                left -= count
-                yield count
+            await client.ended
+            if client.left:
+                raise EngineDead
         finally:
-            del self._streams[number]
-            self.scheduler.cancel(number)
+            del self._clients[number]
+            if client.left:
+                self.scheduler.cancel(number)
 
     async def run(self) -> None:
         """Step until the engine dies. Cancel to stop it."""
@@ -81,15 +98,13 @@ class Engine:
                 due = self._clock()
             if not await self._stands():
                 return
+            began = self._clock()
             outcome = self.scheduler.step()
-            due += self._noise.apply([outcome.duration_s])[0] / self.machine.options.speed
+            due += self._noise.apply([outcome.duration_s])[0] / self.machine.speed
             # Sleeping for nothing lets clients in, also when steps are shorter than what they cost here.
             await asyncio.sleep(max(0.0, due - self._clock()))
             due = self._on_time(due)
-            for number, count in outcome.tokens:
-                queue = self._streams.get(number)
-                if queue is not None:
-                    queue.put_nowait(count)
+            self._deliver(outcome.tokens, max(began, due))  # also a late step ends after it began
 
     def die(self, *last_words: str) -> None:
         """The engine process ends; the server sees it and follows."""
@@ -107,8 +122,18 @@ class Engine:
             ],
         )
         self.dead.set()
-        for queue in self._streams.values():
-            queue.put_nowait(None)
+        for client in self._clients.values():
+            client.end()
+
+    def _deliver(self, tokens: Iterable[tuple[int, int]], produced_s: float) -> None:
+        for number, count in tokens:
+            client = self._clients.get(number)
+            if client is None:
+                continue  # gone since the step began
+            client.left -= count
+            client.deliver(count, produced_s)
+            if not client.left:
+                client.end()
 
     async def _stands(self) -> bool:
         """Whether the engine survives what it is about to run; some failures wait for a crowd."""
@@ -126,7 +151,7 @@ class Engine:
 
     async def _pass_front_end(self, prompt_tokens: int) -> None:
         """Tokenising: one request at a time."""
-        cost = self.scheduler.cost.admission_s(prompt_tokens) / self.machine.options.speed
+        cost = self.scheduler.cost.admission_s(prompt_tokens) / self.machine.speed
         self._front_end_free_s = max(self._clock(), self._front_end_free_s) + cost
         self._at_front_end += 1
         try:

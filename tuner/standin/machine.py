@@ -10,6 +10,7 @@ from tuner.core.errors import InvalidInput
 from tuner.core.hardware import Model
 from tuner.core.knob import Value
 from tuner.simulator.catalogue import find_model, model_from_config
+from tuner.simulator.cost import StepCost, StepWork
 from tuner.simulator.memory import MemoryPlan, plan
 from tuner.simulator.run import Noise
 from tuner.simulator.scheduler import Scheduler
@@ -28,6 +29,21 @@ class StartFailed(Exception):
 
 
 @dataclass(frozen=True)
+class Metronome:
+    """A step cost that does not ask what a step computes."""
+
+    step_s: float
+
+    def seconds(self, work: StepWork) -> float:  # noqa: ARG002
+        """Duration of any step."""
+        return self.step_s
+
+    def admission_s(self, prompt_tokens: int) -> float:  # noqa: ARG002
+        """The front end takes no time."""
+        return 0.0
+
+
+@dataclass(frozen=True)
 class Machine:
     """One start on one simulated machine."""
 
@@ -37,6 +53,11 @@ class Machine:
     truth: Truth
     start: int
     options: SimOptions
+
+    @property
+    def speed(self) -> float:
+        """By what the engine's times are divided; steps of a told length are told in wall time."""
+        return self.options.speed if self.options.step_s is None else 1.0
 
     @property
     def start_s(self) -> float:
@@ -55,14 +76,19 @@ class Machine:
         return Scheduler(
             self.settings,
             self.memory.kv_tokens,
-            self.truth.cost(self.model, self.options.gpu, self.settings, self.start),
+            self._cost(),
             acceptance=self.truth.acceptance(self.settings),
             seed=self.options.seed * 1_000_003 + self.start,
         )
 
     def noise(self) -> Noise:
-        """The noise of this start's steps."""
-        return self.truth.level_noise(self.start, 1)
+        """The noise of this start's steps; those of a told length have none."""
+        return self.truth.level_noise(self.start, 1) if self.options.step_s is None else Noise()
+
+    def _cost(self) -> StepCost:
+        if self.options.step_s is not None:
+            return Metronome(self.options.step_s)
+        return self.truth.cost(self.model, self.options.gpu, self.settings, self.start)
 
 
 def build(arguments: Arguments, options: SimOptions, start: int) -> Machine:

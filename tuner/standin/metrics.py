@@ -96,6 +96,23 @@ class Metrics:
         yield "vllm:admission_rejections_total", "counter", text, rejected
 
 
+class Timeline:
+    """Notes the times of one request, in seconds of one clock, from `begun_s` on."""
+
+    def __init__(self, metrics: Metrics, begun_s: float) -> None:
+        self._metrics, self._begun_s, self._last_s = metrics, begun_s, begun_s
+        self._histogram = metrics.ttft
+
+    def tokens(self, when_s: float) -> None:
+        """A step brought tokens."""
+        self._histogram.observe(when_s - self._last_s)
+        self._histogram, self._last_s = self._metrics.itl, when_s
+
+    def end(self) -> None:
+        """These were the last."""
+        self._metrics.e2e.observe(self._last_s - self._begun_s)
+
+
 def cache_config(engine: Engine) -> dict[str, str]:
     """The resolved cache configuration, as labels."""
     s, m = engine.machine.settings, engine.machine.memory

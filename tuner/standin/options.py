@@ -32,8 +32,9 @@ class SimOptions:
     """How the simulated machine is made.
 
     `model` names the shape where vLLM's own model argument does not; `speed` divides all times; `start_s` is the wall
-    time from launch to ready (None: what this model would take, divided by `speed`). `seed` draws the hidden truth of
-    the machine, `start` the noise of this start (None: drawn anew at each).
+    time from launch to ready (None: what this model would take, divided by `speed`); `step_s` that of every step of the
+    engine (None: what it would take). `seed` draws the hidden truth of the machine, `start` the noise of this start
+    (None: drawn anew at each). `stamps` puts the server's own times into streamed events.
     """
 
     gpu: Gpu
@@ -43,6 +44,8 @@ class SimOptions:
     start: int | None = None
     speed: float = 1.0
     start_s: float | None = None
+    step_s: float | None = None
+    stamps: bool = False
     fail: str = ""
     fail_at: int = 4
 
@@ -50,15 +53,19 @@ class SimOptions:
 def split_options(argv: Sequence[str], environ: Mapping[str, str]) -> tuple[SimOptions, list[str]]:
     """The stand-in's own options, and the rest of the command line, which is vLLM's. Raises InvalidInput."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for name in _NAMES:
-        parser.add_argument(f"--sim-{name}", default=environ.get(_PREFIX + name.upper().replace("-", "_")))
+    for name, (metavar, _) in _HELP.items():
+        default = environ.get(_PREFIX + name.upper().replace("-", "_"))
+        if metavar:
+            parser.add_argument(f"--sim-{name}", default=default)
+        else:
+            parser.add_argument(f"--sim-{name}", default=default, action="store_const", const=_ON)
     try:
         found, rest = parser.parse_known_args(list(argv))
     except argparse.ArgumentError as error:
         raise InvalidInput(str(error)) from error
     unknown = [item for item in rest if item.startswith("--sim-")]
     if unknown:
-        allowed = ", ".join(f"--sim-{name}" for name in _NAMES)
+        allowed = ", ".join(f"--sim-{name}" for name in _HELP)
         raise InvalidInput(*(f"{item}: not an option of the stand-in; allowed: {allowed}" for item in unknown))
     return _Reader(vars(found)).options(), rest
 
@@ -94,10 +101,13 @@ _HELP = {
     "start": ("NUMBER", "Draws the noise of this start. [default: anew]"),
     "speed": ("FACTOR", "Divides all times. [default: 1, real time]"),
     "start-seconds": ("SECONDS", "From launch to ready. [default: the model's]"),
+    "step-seconds": ("SECONDS", "Of every step. [default: as computed]"),
+    "stamps": ("", "Put the server's times into each event."),
     "fail": ("FAILURE", "What is made to fail. [default: nothing]"),
     "fail-at": ("NUMBER", "Requests running when it fails. [default: 4]"),
 }
-_NAMES = tuple(_HELP)
+#: What an option that takes no value is in the environment.
+_ON = "1"
 
 
 class _Reader:
@@ -118,7 +128,8 @@ class _Reader:
             self._number("fail-at", 4, 1),
         )
         start, seconds = self._number("start", None, 0), self._number("start-seconds", None, 0)
-        speed = self._number("speed", 1.0, 1e-3)
+        speed, step = self._number("speed", 1.0, 1e-3), self._number("step-seconds", None, 1e-6)
+        stamps = self._switch("stamps")
         if self._problems:
             raise InvalidInput(*self._problems)
         assert gpu is not None
@@ -131,12 +142,20 @@ class _Reader:
             start=None if start is None else int(start),
             speed=speed,
             start_s=seconds,
+            step_s=step,
+            stamps=stamps,
             fail=fail,
             fail_at=int(fail_at or 1),
         )
 
     def _text(self, name: str) -> str | None:
         return self._texts["sim_" + name.replace("-", "_")] or None
+
+    def _switch(self, name: str) -> bool:
+        text = self._text(name) or "0"
+        if text not in (_ON, "0"):
+            self._problems.append(f"{_PREFIX}{name.upper()}: {text!r}; allowed: {_ON}, 0")
+        return text == _ON
 
     def _gpu(self) -> Gpu | None:
         try:

@@ -18,6 +18,7 @@ from tuner.simulator.catalogue import MODELS
 from tuner.standin import startup
 from tuner.standin.api import Service
 from tuner.standin.arguments import Arguments, BadArguments, HelpAsked, parse
+from tuner.standin.clock import precise_loop
 from tuner.standin.console import SERVER, Console
 from tuner.standin.engine import Engine
 from tuner.standin.machine import Machine, StartFailed, build
@@ -53,7 +54,8 @@ def serve(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     except HelpAsked as asked:
         _print(sys.stdout, asked.text)
         return 0
-    return asyncio.run(_Process(arguments, options, environ, console).run())
+    with asyncio.Runner(loop_factory=precise_loop) as runner:
+        return runner.run(_Process(arguments, options, environ, console).run())
 
 
 def _print(stream: TextIO, text: str) -> None:
@@ -120,7 +122,7 @@ class _Process:
         code = await self._load(machine)
         if code is not None:
             return code
-        engine = Engine(machine, self.console, asyncio.get_running_loop().time)
+        engine = Engine(machine, self.console, time.monotonic)
         service.engine = engine
         self.console.info(SERVER, "api_server.py:2021", f"Starting vLLM server on {self._address()}")
         self.console.access("Application startup complete.")
