@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks import capacity_search, confirmation, ground, overhead, search_regret
+from tests.benchmarks import capacity_search, confirmation, ground, overhead, search_regret, standin_speed
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,15 @@ def test_own_time_is_told_from_the_engines(capsys: pytest.CaptureFixture[str]) -
     assert 0 < float(own[1]) < 10
 
 
+def test_the_stand_in_is_timed_from_outside(capsys: pytest.CaptureFixture[str]) -> None:
+    standin_speed.main(["--quick"])
+
+    flat_out, paced = re.findall(r"^│ 8 streams, .*$", capsys.readouterr().out, re.MULTILINE)
+    per_core = [float(text.split("│")[3].replace(",", "")) for text in (flat_out, paced)]
+    assert all(100 < tokens < 1e6 for tokens in per_core)
+    assert 0 <= float(paced.split("│")[5]) <= float(paced.split("│")[6])
+
+
 def test_a_rigged_finalist_is_as_much_better_as_it_should_be() -> None:
     scenario = confirmation.SCENARIOS[0]
     plain = ground.Yardstick(scenario, confirmation.RiggedTruth(1, 0.9, 0, noise=False), requests=300)
@@ -70,6 +79,7 @@ def test_a_section_of_the_results_is_replaced_and_nothing_else(tmp_path: Path) -
 def test_the_results_document_has_a_place_for_every_benchmark() -> None:
     text = ground.DOCUMENT.read_text(encoding="utf-8")
 
-    for name in ("real engine", "cause latency", "capacity search", "confirmation", "search regret", "overhead"):
+    names = ("real engine", "cause latency", "capacity search", "confirmation", "search regret", "overhead")
+    for name in (*names, "stand-in speed"):
         assert text.count(f"<!-- {name}: written by the benchmark -->") == 1
         assert text.count(f"<!-- end of {name} -->") == 1
