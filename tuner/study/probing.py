@@ -1,0 +1,172 @@
+"""What `tuner probe` is asked to do: its options, read and judged as those of a study are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from tuner.core.errors import InvalidInput
+from tuner.core.slo import Slo
+from tuner.core.workload import Count, Load, Objective, ObjectiveKind, Workload
+from tuner.probe import Job, Limits
+from tuner.probe.run import Extent
+from tuner.study.spec import StudySpec, load_spec
+from tuner.study.spec.complaints import complaint, explain
+from tuner.study.spec.document import FieldPath, parse_scalar
+from tuner.study.spec.fields import Duration
+from tuner.study.spec.sections import LEAST_PROMISE, Section
+
+_OWN = ("url", "file", "rate", "concurrency", "capacity", "requests", "duration", "processes", "model", "header")
+_HEADER = re.compile(r"\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*:\s*(\S.*?)\s*")
+_ENDPOINT = "--endpoint: target.kubernetes.endpoint:"
+_MODES = "--rate 5 or --rate 2,4,8 (levels at these rates), --concurrency 16 (clients that wait), or --capacity"
+
+
+class _Sizes(Section):
+    """How much is sent, and by how many processes."""
+
+    requests: int | None = Field(default=None, ge=1, le=1_000_000)
+    duration: Duration | None = Field(default=None, ge=1, le=86400, description="a time of 1s to 24h, e.g. 60s")
+    processes: int = Field(default=1, ge=1, le=64)
+
+
+@dataclass(frozen=True)
+class Probing:
+    """One run of the probe, as asked for.
+
+    `loads` are levels to be held; where there are none, the capacity is searched for, from `start_rate` (requests/s;
+    None: guessed). `slos` are empty where nothing was promised. `assumed` is what the user left open, in sentences.
+    """
+
+    endpoint: str
+    model: str | None
+    headers: Mapping[str, str]
+    workload: Workload
+    slos: tuple[Slo, ...]
+    loads: tuple[Load, ...]
+    start_rate: float | None
+    extent: Extent | None
+    processes: int
+    seed: int
+    limits: Limits
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def job(self) -> Job:
+        """As the probe takes it."""
+        objective = Objective(ObjectiveKind.CAPACITY, Count.REQUESTS, self.start_rate)
+        return Job(self.workload, objective, self.slos, self.seed, full=True, limits=self.limits)
+
+
+def read_probing(options: Mapping[str, Any]) -> Probing:
+    """Read the options of `tuner probe`, by their names; None, False and empty lists are not given.
+
+    A study's `file` says what they leave open of workload, promises and limits; its target is not looked at.
+
+    Raises InvalidInput with every mistake: the option, the value and what is allowed.
+    """
+    given = {name: value for name, value in options.items() if value not in (None, False, [])}
+    specs, problems = _specs(given)
+    sizes, found = _sizes(given)
+    headers, wrong = _headers(given.get("header", []))
+    problems = [*_modes(given), *problems, *found, *wrong]
+    if problems or not specs or sizes is None:
+        raise InvalidInput(*dict.fromkeys(problems))
+    first = specs[0]
+    capacity = "capacity" in given
+    slos = first.core_slos() if capacity or "slo" in given or ("file" in given and first.slos is not None) else ()
+    extent = Extent(sizes.requests, sizes.duration) if sizes.requests or sizes.duration else None
+    assert first.target.kubernetes is not None
+    assert first.target.kubernetes.endpoint is not None
+    return Probing(
+        endpoint=first.target.kubernetes.endpoint.removesuffix("/v1"),
+        model=given.get("model"),
+        headers=headers,
+        workload=first.core_workload(),
+        slos=slos,
+        loads=() if capacity else tuple(_load(spec) for spec in specs),
+        start_rate=first.objective.rate if capacity else None,
+        extent=extent,
+        processes=sizes.processes,
+        seed=first.seed,
+        limits=first.core_limits(),
+        assumed=tuple(one for one in first.assumed if one.startswith(("workload", "slos") if slos else "workload")),
+    )
+
+
+def _modes(given: Mapping[str, Any]) -> Iterator[str]:
+    """Whether what is to be measured is said once, and fits together."""
+    capacity = "capacity" in given
+    if not given.keys() & {"rate", "concurrency", "capacity"}:
+        yield f"say what to measure: {_MODES}"
+    if "concurrency" in given and (capacity or "rate" in given):
+        other = "capacity" if capacity else "rate"
+        yield f"--concurrency: is given together with --{other}; allowed: one of {_MODES}"
+    if capacity and "," in str(given.get("rate", "")):
+        yield f"--rate: {given['rate']!r} is several; with --capacity it is where the search begins, e.g. --rate 5"
+    for name in ("requests", "duration"):
+        if capacity and name in given:
+            yield f"--{name}: has no meaning for --capacity, whose levels last until they are certain; leave it out"
+    if str(given.get("file")) == "-" and "," in f"{given.get('rate', '')}{given.get('concurrency', '')}":
+        yield "--file: - can be read once, which is not enough for several levels; allowed: the path of a file"
+    if "requests" in given and "duration" in given:
+        yield "--duration: is given together with --requests; allowed: one of them"
+
+
+def _specs(given: Mapping[str, Any]) -> tuple[list[StudySpec], list[str]]:
+    """A study's specification for each load, and what is wrong with them."""
+    specs, problems = [], []
+    shared = {"endpoint": given["url"], **{name: value for name, value in given.items() if name not in _OWN}}
+    if not given.keys() & {"slo", "file", "capacity"}:  # a study would assume promises of latency
+        shared["slo"] = [str(LEAST_PROMISE)]
+    for objective in _objectives(given):
+        try:
+            specs.append(load_spec(given.get("file"), {**shared, **objective}))
+        except InvalidInput as error:
+            problems += [problem.replace(_ENDPOINT, "URL:", 1) for problem in error.problems]
+    return specs, problems
+
+
+def _objectives(given: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The objectives of studies that hold the same loads."""
+    if "capacity" in given or not given.keys() & {"rate", "concurrency"}:
+        start = {name: given[name] for name in ("rate",) if "," not in given.get(name, ",")}
+        return [{"objective": ObjectiveKind.CAPACITY.value, **start}]
+    name, kind = ("rate", ObjectiveKind.HEADROOM) if "rate" in given else ("concurrency", ObjectiveKind.THROUGHPUT)
+    return [{"objective": kind.value, name: text.strip()} for text in str(given[name]).split(",")]
+
+
+def _load(spec: StudySpec) -> Load:
+    objective = spec.objective
+    return Load(rate=objective.rate) if objective.kind is ObjectiveKind.HEADROOM else Load(None, objective.concurrency)
+
+
+def _sizes(given: Mapping[str, Any]) -> tuple[_Sizes | None, list[str]]:
+    data, problems = {}, []
+    for name in _Sizes.model_fields:
+        if name in given:
+            try:
+                data[name] = parse_scalar(given[name])
+            except ValueError as error:
+                problems.append(f"--{name}: {error}")
+    try:
+        return _Sizes.model_validate(data), problems
+    except ValidationError as error:
+        sources: dict[FieldPath, str] = {(name,): f"--{name}" for name in data}
+        return None, problems + [complaint(*explain(one, _Sizes, data), sources) for one in error.errors()]
+
+
+def _headers(texts: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Headers by name. What can't be read is not repeated: it may hold a secret."""
+    headers, problems = {}, []
+    for number, text in enumerate(texts, 1):
+        match = _HEADER.fullmatch(text)
+        if match is None:
+            problems.append(f"--header: number {number} is no header; allowed: NAME: VALUE, e.g. 'X-Team: search'")
+        else:
+            headers[match[1]] = match[2]
+    return headers, problems
