@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -123,6 +124,7 @@ class _Process:
         if code is not None:
             return code
         engine = Engine(machine, self.console, time.monotonic)
+        gc.freeze()  # what is loaded stays: looking through it again would hold up all streams by tens of milliseconds
         service.engine = engine
         self.console.info(SERVER, "api_server.py:2021", f"Starting vLLM server on {self._address()}")
         self.console.access("Application startup complete.")
