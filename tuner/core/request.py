@@ -14,20 +14,33 @@ UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of text of `tokens` tokens that other requests may have too: those of the same `id`."""
+
+    id: tuple[int, ...]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedRequest:
     """What will be sent. Lengths are in tokens; `text` is None where the driver needs lengths only (the simulator).
 
     `arrival_s` is the scheduled start in seconds after the level's start, None in a closed loop (send when a client is
-    free). The first `prefix_tokens` of `prompt_tokens` are shared by all requests with the same `prefix_group`.
+    free). `prefix` are the spans that the prompt begins with, within its `prompt_tokens`: as far as two requests begin
+    with the same spans, they begin with the same text. What follows is the request's own.
     """
 
     index: int
     prompt_tokens: int
     output_tokens: int
     arrival_s: float | None = None
-    prefix_group: int = 0
-    prefix_tokens: int = 0
+    prefix: tuple[Span, ...] = ()
     text: str | None = None
+
+    @property
+    def prefix_tokens(self) -> int:
+        """Tokens that others may have computed before."""
+        return min(self.prompt_tokens, sum(span.tokens for span in self.prefix))
 
 
 @dataclass(frozen=True, slots=True)

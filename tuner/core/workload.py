@@ -64,26 +64,70 @@ class Objective:
         return 1 - 1 / merit if self.kind is ObjectiveKind.HEADROOM else merit
 
 
+class Arrival(StrEnum):
+    """How the requests of an open loop are spread in time, whatever their rate (`probe.arrivals` has the processes)."""
+
+    POISSON = "poisson"
+    CONSTANT = "constant"
+    GAMMA = "gamma"
+    TRACE = "trace"
+
+
+class Part(StrEnum):
+    """Which of a file's prompts are sent."""
+
+    ALL = "all"
+    SEARCH = "search"
+    HELD_OUT = "held-out"
+
+
+class Shape(StrEnum):
+    """How lengths are distributed around their mean."""
+
+    LOG_NORMAL = "log-normal"
+    NORMAL = "normal"
+
+
 @dataclass(frozen=True)
 class Lengths:
-    """Token lengths: log-normal around `mean` with coefficient of variation `cv`; cv 0 means always `mean`."""
+    """Token lengths: distributed around `mean` with coefficient of variation `cv`; cv 0 means always `mean`."""
 
     mean: int
     cv: float = 0.0
+    shape: Shape = Shape.LOG_NORMAL
 
     def at(self, z: float) -> int:
-        """The length that lies `z` standard deviations of its logarithm above the median; at least 1."""
+        """The length that `z`, drawn from a standard normal distribution, stands for; at least 1."""
+        if self.shape is Shape.NORMAL:
+            return max(1, round(self.mean * (1 + z * self.cv)))
         variance = math.log1p(self.cv**2)
         return max(1, round(self.mean * math.exp(z * math.sqrt(variance) - variance / 2)))
 
 
 @dataclass(frozen=True)
-class Workload:
-    """What requests look like. Either synthetic prompts of given lengths, or the prompts of a JSONL file.
+class Pair:
+    """Tokens of a prompt and of its answer that belong together; `weight` says how often, relative to other pairs."""
 
-    `shared_prefix` tokens are common to all requests of one of `prefix_groups` groups, at every level of a start: the
-    engine has met them before, as a system prompt in production. `prompt` counts the tokens after the prefix.
-    Output lengths are fixed by `ignore_eos`, so that all configurations do the same work.
+    prompt: int
+    output: int
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What requests look like: synthetic prompts of given lengths, the prompts of a JSONL file, or a recorded trace.
+
+    Synthetic lengths are drawn from `prompt` and `output`, or, where there are any, from `pairs`. `shared_prefix`
+    tokens are common to all requests of one of `prefix_groups` groups, at every level of a start: the engine has met
+    them before, as a system prompt in production; `prefix_share` of all requests begin with one. Prompt lengths count
+    the tokens after the prefix. Output lengths are fixed by `ignore_eos`, so that all configurations do the same work.
+
+    `prompts_file` has texts of the user's own; where it is large enough, `held_out` of them belong to the part of that
+    name (`probe.prompts.part_of` has the rule). `trace` has the lengths, times and shared text of recorded requests,
+    without those of more than `longest` tokens in all; there `prompt` and `output` only sum up what it holds.
+
+    `arrivals` is how an open loop spreads requests at any rate: `burstiness` is the shape of gamma-distributed gaps,
+    and a trace's times may be replayed. `tokenizer` is the path of the model's tokenizer.json, to count tokens with.
     """
 
     prompt: Lengths = Lengths(512)
@@ -92,6 +136,24 @@ class Workload:
     prefix_groups: int = 1
     prompts_file: str | None = None
     api: Api = Api.COMPLETIONS
+    prefix_share: float = 1.0
+    pairs: tuple[Pair, ...] = ()
+    trace: str | None = None
+    longest: int | None = None
+    held_out: float = 0.5
+    part: Part = Part.ALL
+    arrivals: Arrival = Arrival.POISSON
+    burstiness: float = 1.0
+    tokenizer: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.arrivals is Arrival.TRACE and self.trace is None:
+            raise ValueError("only a trace has times that can be replayed")
+
+    @property
+    def mean_prefix(self) -> float:
+        """Tokens of a shared prefix that a request begins with on average."""
+        return self.shared_prefix * self.prefix_share
 
     @property
     def real_text(self) -> bool:
@@ -101,7 +163,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Load:
-    """One level's load: an open loop at `rate` requests/s (Poisson), or a closed loop of `concurrency` clients."""
+    """One level's load: an open loop at `rate` requests/s, or a closed loop of `concurrency` clients."""
 
     rate: float | None = None
     concurrency: int | None = None

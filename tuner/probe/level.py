@@ -141,6 +141,7 @@ class LevelTest:
     size: Size
     precision: float | None = None
     spending: Spending = field(default_factory=Spending)
+    dispersion: float = 1.0  # of the open loop's arrivals
     _tests: tuple[SloTest, ...] = ()
     _observed: tuple[tuple[Slo, Observations], ...] = ()
     _at: Stage = field(default_factory=lambda: Stage(0.0, 0.0))
@@ -265,7 +266,7 @@ class LevelTest:
         """How steady an open loop is; clients that wait for each other can't outrun the engine."""
         if self.load.rate is None:
             return Steadiness(self.size.warmup)
-        found = steadiness_of(self.requests, records)
+        found = steadiness_of(self.requests, records, self.dispersion)
         return replace(found, warmup=max(found.warmup, self.size.warmup))
 
     def _certain(self, records: Sequence[RequestRecord]) -> bool:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from tuner.core.errors import InvalidInput
+from tuner.core.workload import Part
+from tuner.probe.reading import json_object, numbered_lines, parse_lines, short, whole
 
 # Short common words: with a leading blank each is one token for the tokenizers of current models, so that a number of
 # words is very nearly a number of tokens. 16 of them (one KV block) are 2^123 different prefixes.
@@ -28,7 +29,7 @@ WORDS = tuple(
     market may mean measure meat meet men middle milk mind minute money month moon more morning most mother mountain
     mouth move much music must name near need new next night north nose note nothing now number""".split()  # noqa: SIM905 (a list of 400 lines is not read)
 )
-_PROBLEMS_TOLD = 10
+_LEAST_PART = 100
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,9 @@ class Calibration:
         """Words that make about `tokens` tokens (without the overhead)."""
         return max(1, round(tokens / self.tokens_per_word))
 
-    def own_words(self, tokens: int, words_before: int) -> int:
-        """Words that fill a prompt up to `tokens` tokens, overhead included, after `words_before` words."""
-        return max(1, round((tokens - self.overhead) / self.tokens_per_word) - words_before)
+    def words_of_prompt(self, tokens: int) -> int:
+        """Words that fill a prompt of `tokens` tokens, overhead included."""
+        return max(1, round((tokens - self.overhead) / self.tokens_per_word))
 
     @classmethod
     def fit(cls, samples: Sequence[tuple[int, int]]) -> Calibration:
@@ -64,9 +65,9 @@ class Calibration:
         return cls(float(slope), float(overhead))
 
 
-def random_text(words: int, rng: np.random.Generator) -> str:
-    """`words` random words, separated by blanks."""
-    return " ".join(WORDS[index] for index in rng.integers(0, len(WORDS), words))
+def random_words(count: int, rng: np.random.Generator, vocabulary: Sequence[str] = WORDS) -> list[str]:
+    """`count` random words; equal generators give the same first words however many are asked for."""
+    return [vocabulary[index] for index in rng.integers(0, len(vocabulary), count)]
 
 
 @dataclass(frozen=True)
@@ -83,43 +84,41 @@ def read_prompts(path: str) -> tuple[FilePrompt, ...]:
     The contents of a chat's messages are joined by blank lines into one prompt. Raises InvalidInput naming file:line of
     up to ten mistakes.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"{path}: can't be read as UTF-8 text ({error}); allowed: a JSONL file of prompts"
-        ) from error
-    prompts: list[FilePrompt] = []
-    problems: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            found = _prompt(line)
-            if isinstance(found, FilePrompt):
-                prompts.append(found)
-            else:
-                problems.append(f"{path}:{number}: {found}")
-    if problems:
-        more = len(problems) - _PROBLEMS_TOLD
-        raise InvalidInput(*problems[:_PROBLEMS_TOLD], *([f"{path}: {more} more lines like these"] if more > 0 else []))
+    prompts = parse_lines(path, numbered_lines(path, "a JSONL file of prompts"), _prompt)
     if not prompts:
         raise InvalidInput(f'{path}: holds no prompts; allowed: one JSON object a line, e.g. {{"prompt": "text"}}')
-    return tuple(prompts)
+    return prompts
 
 
-def _prompt(line: str) -> FilePrompt | str:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        return f"not JSON ({error.msg} at column {error.colno}); allowed: one object a line"
-    if not isinstance(value, dict):
-        return f'{_short(value)} is no object; allowed: {{"prompt": "text"}} or {{"messages": [...]}}'
+def part_of(prompts: Sequence[FilePrompt], part: Part, held_out: float) -> tuple[FilePrompt, ...]:
+    """The prompts of one part of a file: what a search has measured is not what its winner is confirmed on.
+
+    Which part a prompt belongs to is decided by a hash of its text alone, so that the same ones (`held_out` of all,
+    roughly) are held out in every study of a file, also when lines are added, and a text that is there twice is in one
+    part only. A file that is not large enough for 100 prompts in either part is not split: both parts are all of it.
+    """
+    parts: dict[Part, list[FilePrompt]] = {Part.SEARCH: [], Part.HELD_OUT: []}
+    for prompt in prompts:
+        parts[Part.HELD_OUT if _lot(prompt.text) < held_out else Part.SEARCH].append(prompt)
+    if part is Part.ALL or min(map(len, parts.values())) < _LEAST_PART:
+        return tuple(prompts)
+    return tuple(parts[part])
+
+
+def _lot(text: str) -> float:
+    """A number from 0 to 1 that this text always draws."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+def _prompt(line: str) -> FilePrompt:
+    value = json_object(line, '{"prompt": "text"} or {"messages": [...]}')
     text = _text(value)
     if text is None:
-        return f'{_short(value)} has no text; allowed: "prompt" (non-empty text) or "messages" with text contents'
+        raise ValueError(
+            f'{short(value)} has no text; allowed: "prompt" (non-empty text) or "messages" with text contents'
+        )
     output = value.get("output_tokens")
-    if output is not None and (isinstance(output, bool) or not isinstance(output, int) or output < 1):
-        return f"output_tokens is {_short(output)}; allowed: a whole number from 1"
-    return FilePrompt(text, output)
+    return FilePrompt(text, None if output is None else whole("output_tokens", output))
 
 
 def _text(value: dict[str, object]) -> str | None:
@@ -131,8 +130,3 @@ def _text(value: dict[str, object]) -> str | None:
     contents = [message.get("content") if isinstance(message, dict) else None for message in messages]
     texts = [content for content in contents if isinstance(content, str)]
     return "\n\n".join(texts) or None if len(texts) == len(contents) else None
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -16,7 +16,6 @@ from tuner.core.slo import Slo
 from tuner.core.workload import Load
 from tuner.probe.job import Job
 from tuner.probe.level import LevelTest, Size, size_of
-from tuner.probe.prompts import Calibration
 from tuner.probe.steadiness import LATENCIES
 from tuner.probe.stream import kind_of
 from tuner.probe.workload import Requests
@@ -113,7 +112,8 @@ class Session:
 
     async def _level(self, load: Load, slos: Sequence[Slo], precision: float | None, size: Size) -> Level:
         size = replace(size, max_s=max(_LEAST_LEVEL_S, min(size.max_s, self.left_s)))
-        test = LevelTest(load, tuple(slos), self.requests.draw(load, size.requests), size, precision)
+        requests = self.requests.draw(load, size.requests)
+        test = LevelTest(load, tuple(slos), requests, size, precision, dispersion=self.requests.dispersion)
         found = await self.driver.level(test.plan(), test.stop)
         self._spent_s += found.duration_s
         level = test.level(found)
@@ -131,20 +131,21 @@ class Session:
 
     async def _calibrate(self) -> None:
         """Learn how words become tokens here, from two short prompts."""
-        if not self.driver.needs_text or self.requests.file_prompts:
+        if not (self.driver.needs_text and self.requests.source.synthetic):
             return
-        tokens = self.job.workload.shared_prefix + self.job.workload.prompt.mean
+        tokens = round(self.requests.source.mean_prompt_tokens)
         words = [max(4, tokens // 16), max(8, tokens // 4)]
         found = await self._closed_loop(self.requests.of_words(words, 2), 1)
-        self.requests.calibration = Calibration.fit(
+        self.requests.calibrate(
             [(words[record.planned.index], record.prompt_tokens) for record in found.records if record.ok]
         )
 
     async def _warm_up(self) -> None:
         """Send a few requests before anything counts: first requests compile, allocate and meet no shared prefix."""
         load = Load(concurrency=_WARMUP_CONCURRENCY)
-        prefixes = self.job.workload.prefix_groups if self.job.workload.shared_prefix else 0
-        count = max(_WARMUP_REQUESTS, min(prefixes, _MOST_WARMUP_REQUESTS))
+        workload = self.job.workload
+        to_meet_all = math.ceil(workload.prefix_groups / workload.prefix_share) if workload.shared_prefix else 0
+        count = max(_WARMUP_REQUESTS, min(to_meet_all, _MOST_WARMUP_REQUESTS))
         found = await self._closed_loop(self.requests.draw(load, count), _WARMUP_CONCURRENCY)
         ok = [record for record in found.records if record.ok]
         if not ok:

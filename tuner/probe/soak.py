@@ -57,13 +57,8 @@ async def soak(
 
 
 def longest_request(workload: Workload) -> tuple[int, int]:
-    """Prompt and output tokens of what a soak sends, as far as they are certain (a word is a token at least)."""
-    requests = Requests.of(workload, 0, 0, with_text=False)
-    if requests.file_prompts:
-        lengths = ((len(one.text.split()), one.output_tokens or workload.output.mean) for one in requests.file_prompts)
-        return max(lengths, key=sum)
-    longest = requests.longest(1, _QUANTILE)[0]
-    return longest.prompt_tokens, longest.output_tokens
+    """Prompt and output tokens of what a soak sends, and of the longest where they can be told one by one."""
+    return Requests.of(workload, 0, 0, with_text=False).source.largest
 
 
 def _crowd(longest: PlannedRequest, kv_tokens: int | None, most: int) -> int:

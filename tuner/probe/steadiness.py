@@ -4,8 +4,8 @@ An engine that fills holds nearly every promise: it answers at once and finishes
 where, E being the e2e latency seen in that very level (its 90th percentile),
 
 * the requests due in its first E seconds are left out, and those that count were due over at least 2 E more;
-* and of the requests due since E all but 1.64 * sqrt(sent) have been made up for by some that ended: what is in the
-  engine does not grow beyond the noise of Poisson arrivals.
+* and of the requests due since E all but 1.64 * sqrt(D * sent) have been made up for by some that ended: what is in the
+  engine does not grow beyond the noise of arrivals of dispersion D (1: Poisson).
 """
 
 from __future__ import annotations
@@ -30,22 +30,26 @@ _GROWTH = 1.64  # standard deviations: 5 %, one-sided
 class Steadiness:
     """How steady a level is so far: its first `warmup` requests fill the engine, and `least` more must be measured.
 
-    Since it is full, `sent` requests were due and `ended` have ended.
+    Since it is full, `sent` requests were due and `ended` have ended. `dispersion` is the variance of how many arrive
+    in a time, relative to its mean.
     """
 
     warmup: int = 0
     least: int = 0
     sent: int = 0
     ended: int = 0
+    dispersion: float = 1.0
 
     @property
     def overload(self) -> float:
         """Offered / served - 1, at least; 0 where what is in the engine does not grow for certain."""
-        least = self.sent - _GROWTH * math.sqrt(self.sent)
+        least = self.sent - _GROWTH * math.sqrt(self.dispersion * self.sent)
         return max(0.0, least / max(1, self.ended) - 1)
 
 
-def steadiness_of(planned: Sequence[PlannedRequest], records: Sequence[RequestRecord]) -> Steadiness:
+def steadiness_of(
+    planned: Sequence[PlannedRequest], records: Sequence[RequestRecord], dispersion: float = 1.0
+) -> Steadiness:
     """How steady an open loop is, by the records of what has ended so far (or was cut off at its end)."""
     if not records:
         return Steadiness(warmup=len(planned))
@@ -60,4 +64,5 @@ def steadiness_of(planned: Sequence[PlannedRequest], records: Sequence[RequestRe
         bisect_right(due, (1 + _MEASURED) * full_s) - warmup if (1 + _MEASURED) * full_s <= due[-1] else len(planned),
         max(0, bisect_right(due, now) - warmup),
         ended,
+        dispersion,
     )

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
+from functools import lru_cache
 
-import numpy as np
+from tuner.core.cause import Cause, Failure, TrialFailed
+from tuner.core.request import PlannedRequest, Span
+from tuner.core.workload import Arrival, Load, Workload
+from tuner.probe.arrivals import Arrivals, arrivals_of
+from tuner.probe.dice import ARRIVALS, TEXT, Dice
+from tuner.probe.outline import Outline, Source
+from tuner.probe.prompts import WORDS, Calibration, random_words
+from tuner.probe.sources import Trace, source_of
+from tuner.probe.tokenizer import Tokenizer
+from tuner.probe.traces import dispersion
 
-from tuner.core.request import PlannedRequest
-from tuner.core.workload import Lengths, Load, Workload
-from tuner.probe.arrivals import arrivals_of
-from tuner.probe.prompts import Calibration, FilePrompt, random_text, read_prompts
-
-# Streams of random numbers that must not be mixed, so that more of one never shifts another.
-_LENGTHS, _ARRIVALS, _TEXT, _PREFIX, _ORDER = range(5)
-# English prose, where nothing better is known about a file's prompts.
-_CHARACTERS_PER_TOKEN = 4.0
-_MOST_SIGMA = 3.0
+_SAME_COUNT = 0.01  # what may be left of a slope of 1 where counts agree
+_SPANS_KEPT = 256  # written texts; those of a long trace would fill the memory
 
 
 @dataclass
@@ -29,130 +29,138 @@ class Requests:
     differ by load and not by luck. Texts are fresh at every level, so that no level profits from the prefix cache that
     another one filled. Shared prefixes stay: an engine in production has seen its system prompts before, and a short
     level would measure little but their first prefill. Prompts of a file are taken in a shuffled order that goes on
-    from level to level, and are repeated only when the file is exhausted.
+    from level to level, and are repeated only when the file is exhausted. What requests of a trace have in common is
+    fresh at every level, too: it may be all of their text.
     """
 
     workload: Workload
     seed: int
     pattern_seed: int
     with_text: bool
+    source: Source
+    tokenizer: Tokenizer | None = None
     calibration: Calibration = field(default_factory=Calibration)
-    file_prompts: tuple[FilePrompt, ...] = ()
     level: int = 0
-    _taken: int = 0
 
     @classmethod
     def of(cls, workload: Workload, seed: int, pattern_seed: int, with_text: bool) -> Requests:
-        """Requests of a workload; reads its JSONL file (InvalidInput where that can't be read)."""
-        prompts = read_prompts(workload.prompts_file) if workload.prompts_file is not None else ()
-        return cls(workload, seed, pattern_seed, with_text, file_prompts=prompts)
+        """Requests of a workload; reads its files (InvalidInput where they can't be read)."""
+        tokenizer = Tokenizer.load(workload.tokenizer) if workload.tokenizer is not None else None
+        found = cls(workload, seed, pattern_seed, with_text, source_of(workload, tokenizer), tokenizer)
+        if found.source.synthetic:
+            found._vocabulary  # noqa: B018 - a tokenizer that has too few words is told before anything is sent
+        return found
 
     @property
     def mean_output_tokens(self) -> float:
         """Expected output tokens of one request."""
-        if not self.file_prompts:
-            return float(self.workload.output.mean)
-        return float(np.mean([prompt.output_tokens or self.workload.output.mean for prompt in self.file_prompts]))
+        return self.source.mean_output_tokens
 
     @property
     def most_output_tokens(self) -> int:
         """Output tokens of the longest request that there may be."""
-        drawn = self.workload.output.at(_MOST_SIGMA)
-        return max((prompt.output_tokens or drawn for prompt in self.file_prompts), default=drawn)
+        return self.source.most_output_tokens
+
+    @property
+    def dispersion(self) -> float:
+        """The variance of how many requests arrive in a time of an open loop, relative to its mean; at least 1."""
+        if self.workload.arrivals is Arrival.GAMMA:
+            return max(1.0, 1 / self.workload.burstiness)
+        replayed = self._replayed
+        return dispersion(replayed.requests) if replayed else 1.0
 
     def draw(self, load: Load, n: int) -> tuple[PlannedRequest, ...]:
         """The next level's `n` requests."""
-        self.level += 1
-        arrivals = arrivals_of(load).arrivals(n, self._pattern(_ARRIVALS))
-        rng = self._pattern(_LENGTHS)
-        # Drawn in pairs, so that a longer level begins with the same requests as a shorter one.
-        normal = rng.standard_normal((n, 2))
-        outputs = _lengths(self.workload.output, normal[:, 1])
-        if self.file_prompts:
-            return self._from_file(arrivals, outputs)
-        return self._synthetic(arrivals, _lengths(self.workload.prompt, normal[:, 0]), outputs)
+        return self.spread(self._process(load, n), n)
+
+    def spread(self, process: Arrivals, n: int) -> tuple[PlannedRequest, ...]:
+        """The next level's `n` requests, sent when `process` says (e.g. in the stages of a single run)."""
+        dice = self._next_level()
+        return self._planned(self.source.draw(n, dice), process.arrivals(n, dice.pattern(ARRIVALS)), dice)
 
     def longest(self, n: int, quantile: float) -> tuple[PlannedRequest, ...]:
-        """`n` requests for a closed loop, as long as this quantile of the workload's lengths (or of the file)."""
-        self.level += 1
-        arrivals = (None,) * n
-        z = np.full(n, NormalDist().inv_cdf(quantile))
-        outputs = _lengths(self.workload.output, z)
-        if self.file_prompts:
-            longest = sorted(self.file_prompts, key=lambda prompt: -len(prompt.text))
-            keep = longest[: max(1, math.ceil(len(longest) * (1 - quantile)))]
-            return tuple(self._file_request(index, None, keep[index % len(keep)], outputs[index]) for index in range(n))
-        return self._synthetic(arrivals, _lengths(self.workload.prompt, z), outputs)
+        """`n` requests for a closed loop, as long as this quantile of the workload's."""
+        dice = self._next_level()
+        return self._planned(self.source.longest(n, quantile, dice), (None,) * n, dice)
 
     def of_words(self, words: Sequence[int], output_tokens: int) -> tuple[PlannedRequest, ...]:
         """Requests of exactly these numbers of words, for calibration."""
-        self.level += 1
-        rng = self._rng(_TEXT)
+        rng = self._next_level().fresh(TEXT)
+        texts = [" ".join(random_words(count, rng, self._vocabulary)) for count in words]
         return tuple(
-            PlannedRequest(index, count, output_tokens, text=random_text(count, rng))
-            for index, count in enumerate(words)
+            PlannedRequest(index, count, output_tokens, text=text)
+            for index, (count, text) in enumerate(zip(words, texts, strict=True))
         )
 
-    def _synthetic(
-        self, arrivals: Sequence[float | None], prompts: Sequence[int], outputs: Sequence[int]
-    ) -> tuple[PlannedRequest, ...]:
-        groups = self.workload.prefix_groups
-        # Each group comes first once, so that a warm-up of as many requests meets them all.
-        drawn = self._rng(_PREFIX).integers(0, groups, len(prompts))
-        chosen = [*range(min(groups, len(prompts))), *drawn[groups:].tolist()]
-        prefixes = {group: self._prefix(group) for group in set(chosen)}
-        rng = self._rng(_TEXT)
-        planned = []
-        for index, (arrival, prompt, output) in enumerate(zip(arrivals, prompts, outputs, strict=True)):
-            total = self.workload.shared_prefix + prompt
-            text = self._text(prefixes[chosen[index]], total, rng) if self.with_text else None
-            planned.append(
-                PlannedRequest(index, total, output, arrival, chosen[index], self.workload.shared_prefix, text)
+    def calibrate(self, samples: Sequence[tuple[int, int]]) -> None:
+        """Learn from (words sent, prompt tokens that the server reported) how words become tokens there.
+
+        A tokenizer knows that already, but for what the server adds to a prompt. Raises TrialFailed where it counts
+        otherwise than the server: it is not the model's.
+        """
+        found = Calibration.fit(samples)
+        if self.tokenizer is None:
+            self.calibration = found
+        elif abs(found.tokens_per_word - 1) <= _SAME_COUNT:
+            self.calibration = Calibration(1.0, round(found.overhead))
+        else:
+            raise TrialFailed(
+                Failure(
+                    Cause.PROBE_ERROR,
+                    f"workload.tokenizer: {self.tokenizer.path} is not the served model's: what is one token by it is "
+                    f"{found.tokens_per_word:.3g} there",
+                )
             )
-        return tuple(planned)
 
-    def _prefix(self, group: int) -> str:
-        if not self.with_text or self.workload.shared_prefix == 0:
-            return ""
-        rng = np.random.default_rng([_positive(self.seed), 0, _PREFIX, group])  # no level has the number 0
-        return random_text(self.calibration.words(self.workload.shared_prefix), rng)
+    def _next_level(self) -> Dice:
+        self.level += 1
+        return Dice(self.seed, self.pattern_seed, self.level)
 
-    def _text(self, prefix: str, tokens: int, rng: np.random.Generator) -> str:
-        own = random_text(self.calibration.own_words(tokens, len(prefix.split())), rng)
-        return f"{prefix} {own}" if prefix else own
+    def _process(self, load: Load, n: int) -> Arrivals:
+        replayed = self._replayed
+        gaps = replayed.gaps(n, Dice(self.seed, self.pattern_seed, self.level)) if replayed else ()
+        return arrivals_of(load, self.workload, gaps)
 
-    def _from_file(self, arrivals: Sequence[float | None], outputs: Sequence[int]) -> tuple[PlannedRequest, ...]:
-        count = len(self.file_prompts)
-        order = np.random.default_rng([_positive(self.seed), _ORDER]).permutation(count)
-        first, self._taken = self._taken, self._taken + len(arrivals)
+    @property
+    def _replayed(self) -> Trace | None:
+        """The trace whose times are those of an open loop."""
+        return self.source if self.workload.arrivals is Arrival.TRACE and isinstance(self.source, Trace) else None
+
+    def _planned(
+        self, outlines: Sequence[Outline], arrivals: Sequence[float | None], dice: Dice
+    ) -> tuple[PlannedRequest, ...]:
+        write = _Writer(dice, self.calibration, self._vocabulary) if self.with_text else None
         return tuple(
-            self._file_request(index, arrival, self.file_prompts[order[(first + index) % count]], outputs[index])
-            for index, arrival in enumerate(arrivals)
+            PlannedRequest(
+                index,
+                outline.prompt_tokens,
+                outline.output_tokens,
+                arrival,
+                outline.prefix,
+                (outline.text or write.text(outline)) if write else None,
+            )
+            for index, (outline, arrival) in enumerate(zip(outlines, arrivals, strict=True))
         )
 
-    def _file_request(self, index: int, arrival: float | None, prompt: FilePrompt, output: int) -> PlannedRequest:
-        tokens = max(1, round(len(prompt.text) / _CHARACTERS_PER_TOKEN))
-        return PlannedRequest(
-            index,
-            tokens,
-            prompt.output_tokens or output,
-            arrival,
-            self.level,
-            text=prompt.text if self.with_text else None,
-        )
-
-    def _pattern(self, stream: int) -> np.random.Generator:
-        return np.random.default_rng([_positive(self.pattern_seed), stream])
-
-    def _rng(self, stream: int) -> np.random.Generator:
-        return np.random.default_rng([_positive(self.seed), self.level, stream])
+    @property
+    def _vocabulary(self) -> Sequence[str]:
+        return self.tokenizer.words if self.tokenizer else WORDS
 
 
-def _lengths(lengths: Lengths, normal: np.ndarray) -> list[int]:
-    """Lengths by standard normal numbers, cut at three standard deviations."""
-    return [lengths.at(z) for z in np.clip(normal, -_MOST_SIGMA, _MOST_SIGMA).tolist()]
+class _Writer:
+    """Writes the texts of one level: spans by their names, and after them what is fresh."""
 
+    def __init__(self, dice: Dice, calibration: Calibration, vocabulary: Sequence[str]) -> None:
+        self._dice, self._calibration, self._vocabulary = dice, calibration, vocabulary
+        self._fresh = dice.fresh(TEXT)
+        self._span = lru_cache(_SPANS_KEPT)(self._written)
 
-def _positive(seed: int) -> int:
-    # SeedSequence takes whole numbers from 0 only; distinct seeds stay distinct.
-    return 2 * seed if seed >= 0 else -2 * seed - 1
+    def text(self, outline: Outline) -> str:
+        """A prompt of the outline's tokens, as near as the calibration knows; no longer where spans are all of it."""
+        words = [word for span in outline.prefix for word in self._span(span)]
+        wanted = self._calibration.words_of_prompt(outline.prompt_tokens)
+        own = random_words(max(0, wanted - len(words)), self._fresh, self._vocabulary)
+        return " ".join([*words[:wanted], *own])
+
+    def _written(self, span: Span) -> list[str]:
+        return random_words(self._calibration.words(span.tokens), self._dice.known(*span.id), self._vocabulary)

@@ -204,8 +204,8 @@ class LevelRun:
             if planned.index not in self._streams:
                 continue  # its client gave up before
             block_size = self._scheduler.settings.block_size
-            shared = min(planned.prefix_tokens, planned.prompt_tokens)
-            hashes = prefix_hashes((self._salt, planned.prefix_group), shared, block_size)
+            spans = (((self._salt, span.id), span.tokens) for span in planned.prefix)
+            hashes = prefix_hashes(spans, block_size)[: planned.prompt_tokens // block_size]
             request = SimRequest(planned.index, planned.prompt_tokens, planned.output_tokens, hashes)
             if self._scheduler.fits(request):
                 self._scheduler.add(request)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -37,9 +37,19 @@ class SimRequest:
     hashes: tuple[Hashable, ...] = ()
 
 
-def prefix_hashes(group: Hashable, tokens: int, block_size: int) -> tuple[Hashable, ...]:
-    """Hashes of the whole blocks of a prefix of `tokens` tokens that all requests of `group` share."""
-    return tuple((group, index) for index in range(tokens // block_size))
+def prefix_hashes(spans: Iterable[tuple[Hashable, int]], block_size: int) -> tuple[Hashable, ...]:
+    """Hashes of the whole blocks at a prompt's beginning, given as (what identifies a piece of text, its tokens).
+
+    A block that ends in one of the pieces is known by that piece and all before it.
+    """
+    hashes: list[Hashable] = []
+    known: Hashable = 0
+    end = 0
+    for text, tokens in spans:
+        known = hash((known, text))
+        end += tokens
+        hashes += [(known, index) for index in range(len(hashes), end // block_size)]
+    return tuple(hashes)
 
 
 @dataclass(slots=True, eq=False)

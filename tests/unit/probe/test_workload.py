@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tuner.core.errors import InvalidInput
-from tuner.core.workload import Lengths, Load, Workload
-from tuner.probe.arrivals import ClosedLoop, Poisson
-from tuner.probe.prompts import Calibration, random_text, read_prompts
+from tuner.core.workload import Arrival, Lengths, Load, Pair, Part, Shape, Workload
+from tuner.probe.prompts import Calibration, random_words, read_prompts
 from tuner.probe.workload import Requests
 
 OPEN, CLOSED = Load(rate=10), Load(concurrency=4)
@@ -17,22 +17,6 @@ OPEN, CLOSED = Load(rate=10), Load(concurrency=4)
 
 def requests(workload: Workload, seed: int = 1, pattern_seed: int = 0, *, text: bool = True) -> Requests:
     return Requests.of(workload, seed, pattern_seed, text)
-
-
-def test_poisson_arrivals_have_exponential_gaps_and_exactly_their_rate() -> None:
-    times = np.array(Poisson(20).arrivals(4000, np.random.default_rng(1)), dtype=float)
-    gaps = np.diff(times)
-
-    assert times[-1] == pytest.approx(4000 / 20)
-    assert gaps.std() == pytest.approx(gaps.mean(), rel=0.05)
-    assert (gaps > 0.05).mean() == pytest.approx(np.exp(-1), abs=0.03)
-
-
-def test_a_pattern_is_the_same_at_every_rate_only_scaled() -> None:
-    slow, fast = (Poisson(rate).arrivals(50, np.random.default_rng(3)) for rate in (1, 10))
-
-    assert np.array(slow, dtype=float) == pytest.approx(10 * np.array(fast, dtype=float))
-    assert ClosedLoop(3).arrivals(2, np.random.default_rng(3)) == (None, None)
 
 
 def test_lengths_are_fixed_or_log_normal() -> None:
@@ -74,7 +58,7 @@ def test_prefixes_are_shared_within_a_group_and_between_levels_but_not_between_s
         assert planned.text is not None
         assert planned.prompt_tokens == 50
         assert planned.prefix_tokens == 30
-        groups.setdefault(planned.prefix_group, set()).add(" ".join(planned.text.split()[:30]))
+        groups.setdefault(planned.prefix[0].id[-1], set()).add(" ".join(planned.text.split()[:30]))
 
     assert len(groups) == 3
     assert all(len(prefixes) == 1 for prefixes in groups.values())
@@ -87,8 +71,8 @@ def test_prefixes_are_shared_within_a_group_and_between_levels_but_not_between_s
 def test_the_first_requests_of_a_level_meet_each_prefix_once() -> None:
     source = requests(Workload(Lengths(20), Lengths(4), shared_prefix=30, prefix_groups=8), text=False)
     for _ in range(2):
-        assert sorted(r.prefix_group for r in source.draw(CLOSED, 12)[:8]) == list(range(8))
-    assert len({r.prefix_group for r in source.draw(CLOSED, 400)[8:]}) == 8
+        assert sorted(r.prefix[0].id[-1] for r in source.draw(CLOSED, 12)[:8]) == list(range(8))
+    assert len({r.prefix[0].id for r in source.draw(CLOSED, 400)[8:]}) == 8
 
 
 def test_calibration_finds_tokens_per_word_and_the_templates_overhead() -> None:
@@ -158,5 +142,86 @@ def test_the_longest_requests_are_longer_than_nearly_all() -> None:
     assert len({(r.prompt_tokens, r.output_tokens) for r in longest}) == 1
 
 
-def test_random_text_has_the_asked_number_of_words() -> None:
-    assert len(random_text(37, np.random.default_rng(1)).split()) == 37
+def test_more_random_words_begin_with_the_same_ones() -> None:
+    few, more = (random_words(count, np.random.default_rng(1)) for count in (37, 200))
+    assert len(few) == 37
+    assert more[:37] == few
+
+
+def test_lengths_may_be_normal() -> None:
+    workload = Workload(Lengths(400, 0.25, Shape.NORMAL), Lengths(100, 0.5, Shape.NORMAL))
+    prompts, outputs = np.array([(r.prompt_tokens, r.output_tokens) for r in requests(workload).draw(OPEN, 4000)]).T
+
+    assert prompts.mean() == pytest.approx(400, rel=0.02)
+    assert np.median(prompts) == pytest.approx(400, rel=0.02)  # a log-normal one's is 3 % lower
+    assert prompts.std() == pytest.approx(100, rel=0.05)
+    assert outputs.min() >= 1
+
+
+def test_counted_lengths_come_as_often_as_they_weigh_and_in_their_pairs() -> None:
+    workload = Workload(pairs=(Pair(100, 7, 3.0), Pair(900, 50)), shared_prefix=30)
+    source = requests(workload, text=False)
+    drawn = source.draw(OPEN, 4000)
+    pairs = [(r.prompt_tokens, r.output_tokens) for r in drawn]
+
+    assert set(pairs) == {(130, 7), (930, 50)}
+    assert pairs.count((130, 7)) == pytest.approx(3000, rel=0.05)
+    assert (source.mean_output_tokens, source.most_output_tokens) == (pytest.approx(17.75), 50)
+    assert source.source.mean_prompt_tokens == pytest.approx(330)
+    assert [(r.prompt_tokens, r.output_tokens) for r in source.draw(OPEN, 100)] == pairs[:100]
+    assert {r.prompt_tokens for r in source.longest(6, 0.99)} == {930}
+
+
+def test_only_a_share_of_requests_need_begin_with_a_prefix() -> None:
+    workload = Workload(Lengths(20), Lengths(4), shared_prefix=30, prefix_groups=3, prefix_share=0.25)
+    source = requests(workload)
+    one, two = source.draw(OPEN, 2000), source.draw(OPEN, 2000)
+
+    with_prefix = [r for r in one if r.prefix]
+    assert len(with_prefix) == pytest.approx(500, rel=0.15)
+    assert [r.prompt_tokens for r in one] == [r.prompt_tokens for r in two]  # the same work at every level
+    assert [r.prefix[0].id[-1] for r in with_prefix[:3]] == [0, 1, 2]
+    assert {(r.prompt_tokens, r.prefix_tokens) for r in one} == {(50, 30), (20, 0)}
+    assert all(len(str(r.text).split()) == r.prompt_tokens for r in one)
+
+
+def test_what_arrives_in_bursts_is_known_to_scatter_more() -> None:
+    assert requests(Workload(), text=False).dispersion == 1
+    assert requests(Workload(arrivals=Arrival.CONSTANT), text=False).dispersion == 1
+    assert requests(Workload(arrivals=Arrival.GAMMA, burstiness=0.25), text=False).dispersion == 4
+    assert requests(Workload(arrivals=Arrival.GAMMA, burstiness=3.0), text=False).dispersion == 1
+
+
+def test_only_a_trace_can_be_replayed() -> None:
+    with pytest.raises(ValueError, match="only a trace"):
+        Workload(arrivals=Arrival.TRACE)
+
+
+@pytest.fixture
+def many_prompts(tmp_path: Path) -> Workload:
+    path = tmp_path / "many.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"prompt {i % 500}"}) + "\n" for i in range(600)))
+    return Workload(prompts_file=str(path))
+
+
+def texts_of(workload: Workload, seed: int = 1) -> list[str]:
+    source = requests(workload, seed)
+    return [str(r.text) for r in source.draw(OPEN, 600)]
+
+
+def test_what_is_held_out_of_a_large_file_is_not_searched_on(many_prompts: Workload) -> None:
+    searched = texts_of(replace(many_prompts, part=Part.SEARCH))
+    held_out = texts_of(replace(many_prompts, part=Part.HELD_OUT))
+
+    assert not set(searched) & set(held_out)  # a text that is there twice is in one part only
+    assert set(searched) | set(held_out) == set(texts_of(many_prompts))
+    assert len(set(held_out)) == pytest.approx(250, abs=60)
+    assert set(texts_of(replace(many_prompts, part=Part.HELD_OUT), seed=9)) == set(held_out)
+    fewer = texts_of(replace(many_prompts, part=Part.HELD_OUT, held_out=0.3))
+    assert set(fewer) < set(held_out)
+
+
+def test_a_file_that_is_too_small_is_not_split(many_prompts: Workload) -> None:
+    alike = [texts_of(replace(many_prompts, part=part, held_out=0.1)) for part in (Part.SEARCH, Part.HELD_OUT)]
+    assert alike[0] == alike[1] == texts_of(many_prompts)
+    assert len({*texts_of(replace(many_prompts, part=Part.SEARCH, held_out=0.0))}) == 500

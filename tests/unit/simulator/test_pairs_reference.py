@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tuner.core.hardware import Gpu, Model
-from tuner.core.request import LevelRecords, PlannedRequest
+from tuner.core.request import LevelRecords, PlannedRequest, Span
 from tuner.core.workload import Load
 from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.simulator.cost import Roofline
@@ -47,7 +47,8 @@ def _requests(count: int, prompt: int, output: int, *, shared: int = 0, spread: 
     def length(mean: int) -> int:
         return max(4, round(mean * draw.lognormvariate(0, spread))) if spread else mean
 
-    return [PlannedRequest(i, shared + length(prompt), length(output), prefix_tokens=shared) for i in range(count)]
+    prefix = (Span((0,), shared),)
+    return [PlannedRequest(i, shared + length(prompt), length(output), prefix=prefix) for i in range(count)]
 
 
 def run(

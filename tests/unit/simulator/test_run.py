@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.simulator.engines import PlainCost, request, scheduler
 from tests.unit.simulator.engines import settings as engine_settings
 from tuner.core.cause import Cause, Failure, TrialFailed
-from tuner.core.request import LevelPlan, LevelRecords, PlannedRequest, RequestRecord
+from tuner.core.request import LevelPlan, LevelRecords, PlannedRequest, RequestRecord, Span
 from tuner.core.workload import Lengths, Load, Workload
 from tuner.simulator.requests import plan_requests
 from tuner.simulator.run import LevelRun, Noise, simulate
@@ -124,7 +124,7 @@ def test_requests_that_do_not_fit_the_engine_are_errors() -> None:
 
 def test_prefixes_are_shared_within_a_level_and_not_across() -> None:
     engine = scheduler()
-    requests = [request(i, 100, 2, prefix_tokens=64) for i in range(4)]
+    requests = [request(i, 100, 2, prefix=(Span((0,), 64),)) for i in range(4)]
     for salt in (1, 2):
         before = engine.counters.prefix_hits
         LevelRun(engine, level(requests, Load(concurrency=1)), salt=salt).run()
@@ -219,5 +219,5 @@ def test_drawn_lengths_have_the_stated_mean_and_spread() -> None:
     assert statistics.mean(prompts) == pytest.approx(500, rel=0.04)
     assert statistics.stdev(prompts) == pytest.approx(250, rel=0.1)
     assert statistics.mean(planned.output_tokens for planned in requests) == pytest.approx(100, rel=0.08)
-    assert {planned.prefix_group for planned in requests} == {0, 1, 2}
+    assert {planned.prefix[0].id for planned in requests} == {(0,), (1,), (2,)}
     assert requests[-1].arrival_s == pytest.approx(400, rel=0.06)

@@ -73,7 +73,7 @@ def test_requests_are_served_in_order() -> None:
 
 def test_a_shared_prefix_is_computed_once() -> None:
     engine = scheduler()
-    hashes = prefix_hashes("system prompt", 64, 16)
+    hashes = prefix_hashes([("system prompt", 64)], 16)
     engine.add(SimRequest(1, 80, 2, hashes))
     engine.add(SimRequest(2, 80, 2, hashes))
     engine.step()
@@ -84,7 +84,7 @@ def test_a_shared_prefix_is_computed_once() -> None:
 
 def test_the_last_block_of_a_fully_cached_prompt_is_computed_again() -> None:
     engine = scheduler()
-    hashes = prefix_hashes("prompt", 64, 16)
+    hashes = prefix_hashes([("prompt", 64)], 16)
     for number in (1, 2):
         engine.add(SimRequest(number, 64, 1, hashes))
         drain(engine)
@@ -185,7 +185,7 @@ def test_every_request_is_served_and_every_block_comes_back(
         num_speculative_tokens=drafted,
     )
     for number, (prompt, output, group, shared) in enumerate(requests):
-        engine.add(SimRequest(number, prompt, output, prefix_hashes(group, min(shared, prompt), 16)))
+        engine.add(SimRequest(number, prompt, output, prefix_hashes([(group, min(shared, prompt))], 16)))
     outcomes = drain(engine)
     assert tokens_of(outcomes) == {number: output for number, (_, output, _, _) in enumerate(requests)}
     assert sorted(number for outcome in outcomes for number in outcome.finished) == list(range(len(requests)))
@@ -201,7 +201,7 @@ def test_stretches_are_what_single_steps_would_have_been(
     def serve(ahead: bool) -> dict[int, list[float]]:
         engine = scheduler(blocks * 16, max_num_seqs=seqs)
         for number, (prompt, output, group, shared) in enumerate(requests):
-            engine.add(SimRequest(number, prompt, output, prefix_hashes(group, min(shared, prompt), 16)))
+            engine.add(SimRequest(number, prompt, output, prefix_hashes([(group, min(shared, prompt))], 16)))
         now, seen = 0.0, dict[int, list[float]]()
         while not engine.idle:
             stretch = engine.run_ahead(limit) if ahead else None

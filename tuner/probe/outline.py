@@ -1,0 +1,54 @@
+"""Requests before they are planned: what they consist of, and who says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from tuner.core.request import Span
+from tuner.probe.dice import Dice
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A request but for its schedule, and for its text where that is still to be written (None)."""
+
+    prompt_tokens: int
+    output_tokens: int
+    prefix: tuple[Span, ...] = ()
+    text: str | None = None
+
+
+class Source(Protocol):
+    """Where a workload's requests come from. Means are of all that there may be, not of those that were drawn."""
+
+    #: Whether texts have to be written, rather than being the user's own.
+    synthetic: ClassVar[bool]
+
+    @property
+    def mean_prompt_tokens(self) -> float:
+        """Expected prompt tokens of one request, those of a prefix among them."""
+        ...
+
+    @property
+    def mean_output_tokens(self) -> float:
+        """Expected output tokens of one request."""
+        ...
+
+    @property
+    def most_output_tokens(self) -> int:
+        """Output tokens of the longest answer that there may be."""
+        ...
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """Prompt and output tokens of what an engine must have room for (of drawn lengths: the 99th percentile)."""
+        ...
+
+    def draw(self, n: int, dice: Dice) -> list[Outline]:
+        """The next level's `n` requests."""
+        ...
+
+    def longest(self, n: int, quantile: float, dice: Dice) -> list[Outline]:
+        """`n` requests as long as this quantile of all, the longest one first."""
+        ...
