@@ -53,6 +53,9 @@ def plan(
     output_tokens: study_options.OutputTokens = None,
     shared_prefix: study_options.SharedPrefix = None,
     prompts_file: study_options.PromptsFile = None,
+    trace: study_options.Trace = None,
+    arrivals: study_options.Arrivals = None,
+    burstiness: study_options.Burstiness = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="A knob of the configuration asked about. Once for each."),

@@ -84,7 +84,10 @@ def _measured(study: StudyRecord, result: Mapping[str, Any]) -> str:
     values = f"{units.value(before, objective)} -> {units.objective_value(after, objective)}"
     if objective.kind is ObjectiveKind.HEADROOM or objective.count is not Count.OUTPUT_TOKENS:
         return values
-    tokens = study.spec["workload"]["output"]["mean"]
+    workload = study.spec["workload"]
+    if any(workload.get(name) is not None for name in ("prompts_file", "lengths", "trace")):
+        return values  # answers have other lengths than `output` says
+    tokens = workload["output"]["mean"]
     return f"{values} ({units.number(before / tokens)} -> {units.number(after / tokens)} req/s)"
 
 

@@ -49,6 +49,11 @@ PromptTokens = Annotated[str | None, _option(_WORK, "TOKENS", "Length of prompts
 OutputTokens = Annotated[str | None, _option(_WORK, "TOKENS", "Length of answers. [default: 128]")]
 SharedPrefix = Annotated[str | None, _option(_WORK, "TOKENS", "Tokens that prompts begin with in common. [default: 0]")]
 PromptsFile = Annotated[str | None, _option(_WORK, "FILE", "Your own prompts (JSONL) instead of synthetic ones.")]
+Trace = Annotated[str | None, _option(_WORK, "FILE", "A recorded trace (Azure CSV, Mooncake JSONL) to replay.")]
+Arrivals = Annotated[
+    str | None, _option(_WORK, "KIND", "poisson, constant, gamma or trace. [default: poisson; of a trace its own]")
+]
+Burstiness = Annotated[str | None, _option(_WORK, "NUMBER", "Shape of gamma arrivals: 1 is Poisson, less is burstier.")]
 Api = Annotated[str | None, _option(_WORK, "NAME", "completions or chat. [default: completions]")]
 
 Knobs = Annotated[

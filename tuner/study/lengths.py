@@ -39,15 +39,19 @@ def refuse_too_long(workload: Workload, info: TargetInfo, space: Space) -> None:
 
 
 def _which(workload: Workload) -> str:
-    if workload.real_text:
+    if workload.real_text and workload.tokenizer is None:
         return "the longest requests (a token for each word at least)"
+    if workload.real_text or workload.trace or workload.pairs:
+        return "the longest requests"
     return "requests" if workload.prompt.cv == workload.output.cv == 0 else "the longest requests (99th percentile)"
 
 
 def _shorter(workload: Workload) -> str:
     if workload.real_text:
         return f"leave the longest prompts out of {workload.prompts_file}"
-    return "make workload.prompt or workload.output shorter"
+    if workload.trace is not None:
+        return "leave longer ones out by workload.longest"
+    return f"make {'workload.lengths' if workload.pairs else 'workload.prompt or workload.output'} shorter"
 
 
 def _found(info: TargetInfo) -> tuple[int | None, str]:

@@ -19,6 +19,7 @@ from tuner.core.knob import Candidate
 from tuner.core.measurement import Level, Measurement, Verdict
 from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
+from tuner.core.workload import Part
 from tuner.engines import engine_named
 from tuner.probe import Job, measure
 from tuner.search import Space, unlikely_to_pay
@@ -188,7 +189,8 @@ class TrialLoop:
             (one for one in reversed(self.trials) if one.candidate == trial.candidate and one.measurement), None
         )
         return Job(
-            workload=self.aim.workload,
+            # What a winner is confirmed on was not searched on, where there are prompts enough for both.
+            workload=replace(self.aim.workload, part=Part.SEARCH if block is None else Part.HELD_OUT),
             objective=self.aim.objective,
             slos=self.aim.slos,
             # Every start gets prompts of its own, and gets the same ones again when it is repeated by a resume.

@@ -83,6 +83,8 @@ def test_a_short_target_starts(text: str) -> None:
 async def test_a_study_loads_and_can_be_started(text: str, tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(text)
+    for data in (ROOT / "studies").glob("*.jsonl"):  # what a study file names lies beside it
+        (tmp_path / data.name).write_text(data.read_text())
     await _must_be_startable(load_spec(file, {}, now=NOW))
 
 

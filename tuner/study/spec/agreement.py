@@ -9,12 +9,15 @@ from functools import partial
 
 from tuner.core.errors import InvalidInput
 from tuner.core.slo import Metric
-from tuner.core.workload import ObjectiveKind
+from tuner.core.workload import Arrival, ObjectiveKind, Shape
 from tuner.search.document import read_document
 from tuner.search.edits import check, edit
 from tuner.search.loading import space_file
 from tuner.study.spec.document import FieldPath
-from tuner.study.spec.sections import StudySpec
+from tuner.study.spec.sections import StudySpec, WorkloadSpec
+
+# Of normal lengths with a larger coefficient of variation more than 1 in 40 would be negative.
+_WIDEST_NORMAL = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Disagreement:
 
 def disagreements(spec: StudySpec) -> list[Disagreement]:
     """All broken rules of `spec`."""
-    rules = (_target, _objective, _slos, _workload, _budget, _knobs)
+    rules = (_target, _objective, _slos, _workload, _arrivals, _budget, _knobs)
     return [found for rule in rules for found in rule(spec)]
 
 
@@ -77,26 +80,79 @@ def _slos(spec: StudySpec) -> Iterator[Disagreement]:
         if times > 1:
             text = f"{metric.value} {statistic} is bounded {times} times; keep the tightest"
             yield Disagreement(("slos",), text, _about("slos"))
-    if spec.workload.output.mean < 2:
+    if spec.workload.stated_lengths and spec.workload.output.mean < 2:
         for slo in slos:
             if slo.metric in (Metric.ITL, Metric.TPOT):
                 text = f"gives each request a single token, by which '{slo}' can't be measured"
                 yield Disagreement(("workload", "output"), text, _about("slos", "workload"))
 
 
+# Where requests come from, and what such a source says itself.
+_SOURCES = {
+    "prompts_file": ("prompt", "shared_prefix", "prefix_groups", "prefix_share"),
+    "trace": ("prompt", "output", "shared_prefix", "prefix_groups", "prefix_share"),
+    "lengths": ("prompt", "output"),
+}
+_WHY = {
+    "prompts_file": "whose prompts have their own lengths",
+    "trace": "whose requests have their own lengths and prefixes",
+    "lengths": "which has both lengths",
+}
+# What has no meaning without another field.
+_NEEDED = {
+    "prefix_groups": ("shared_prefix", "the length of the prefix"),
+    "prefix_share": ("shared_prefix", "the length of the prefix"),
+    "longest": ("trace", "whose longer requests it leaves out"),
+    "held_out": ("prompts_file", "whose prompts it parts"),
+}
+
+
 def _workload(spec: StudySpec) -> Iterator[Disagreement]:
     workload, about = spec.workload, _about("workload")
-    if workload.prompts_file is not None:
-        for name in ("prompt", "shared_prefix", "prefix_groups"):
-            if (
-                name in workload.model_fields_set
-                and getattr(workload, name) != type(workload).model_fields[name].default
-            ):
-                text = "has no meaning beside workload.prompts_file, whose prompts have their own lengths; leave it out"
-                yield Disagreement(("workload", name), text, about)
-    elif workload.prefix_groups > 1 and not workload.shared_prefix:
-        text = f"{workload.prefix_groups} has no meaning without workload.shared_prefix, the length of the prefix"
-        yield Disagreement(("workload", "prefix_groups"), text, about)
+    sources = [name for name in _SOURCES if getattr(workload, name) is not None]
+    for name in sources[1:]:
+        text = f"has no meaning beside workload.{sources[0]}: requests come from one of the two; leave one out"
+        yield Disagreement(("workload", name), text, about)
+    taken = _SOURCES[sources[0]] if sources else ()
+    for name in filter(partial(_changed, workload), taken):
+        text = f"has no meaning beside workload.{sources[0]}, {_WHY[sources[0]]}; leave it out"
+        yield Disagreement(("workload", name), text, about)
+    for name, (needed, what) in _NEEDED.items():
+        if name not in taken and _changed(workload, name) and not getattr(workload, needed):
+            text = f"{getattr(workload, name):g} has no meaning without workload.{needed}, {what}"
+            yield Disagreement(("workload", name), text, about)
+    for name in ("prompt", "output"):
+        lengths = getattr(workload, name)
+        if lengths.shape is Shape.NORMAL and lengths.cv > _WIDEST_NORMAL:
+            allowed = f"a number from 0 to {_WIDEST_NORMAL:g}, or shape: log-normal"
+            text = f"{lengths.cv:g} is too wide for normal lengths: some would be below 0; allowed: {allowed}"
+            yield Disagreement(("workload", name, "cv"), text, about)
+
+
+def _changed(workload: WorkloadSpec, name: str) -> bool:
+    """Whether a field was given, and says something."""
+    given = name in workload.model_fields_set
+    return given and getattr(workload, name) != type(workload).model_fields[name].default
+
+
+def _arrivals(spec: StudySpec) -> Iterator[Disagreement]:
+    workload, about = spec.workload, _about("workload")
+    if spec.objective.kind is ObjectiveKind.THROUGHPUT:
+        for name in ("arrivals", "burstiness"):
+            if getattr(workload, name) is not None:
+                text = "has no meaning for throughput, which is measured in a closed loop; leave it out"
+                yield Disagreement(("workload", name), text, _about("workload", "objective"))
+        return
+    if workload.arrivals is Arrival.TRACE and workload.trace is None:
+        yield Disagreement(
+            ("workload", "arrivals"), "'trace' has no meaning without workload.trace, whose times it replays", about
+        )
+    if workload.arrivals is Arrival.GAMMA and workload.burstiness is None:
+        text = "missing; gamma arrivals need it: 1 is Poisson, less is burstier, e.g. 0.5"
+        yield Disagreement(("workload", "burstiness"), text, about)
+    if workload.arrivals is not Arrival.GAMMA and workload.burstiness is not None:
+        text = f"{workload.burstiness:g} has no meaning unless workload.arrivals is gamma; leave it out"
+        yield Disagreement(("workload", "burstiness"), text, about)
 
 
 def _budget(spec: StudySpec) -> Iterator[Disagreement]:

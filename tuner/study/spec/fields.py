@@ -23,6 +23,7 @@ _SLO = "METRIC STATISTIC <= BOUND, e.g. 'ttft p95 <= 500ms' or 'error rate <= 0.
 _VALUE = "true, false, a number or text"
 _LABEL = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 _STUDY = r"^[a-z0-9]([-a-z0-9._]{0,61}[a-z0-9])?$"
+_MOST_TOKENS = 1_000_000
 _SUBDOMAIN = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 
 
@@ -110,6 +111,25 @@ def lengths(value: Any) -> Any:
     return {"mean": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def length_pairs(value: Any, info: ValidationInfo) -> Any:
+    """A list of [prompt, output] or [prompt, output, weight], or the path of a CSV file of them."""
+    if isinstance(value, str):
+        return _file(value, info)
+    if not isinstance(value, list) or not value:
+        raise ValueError("is no list of pairs")
+    wrong = next((pair for pair in value if not _is_pair(pair)), None)
+    if wrong is not None:
+        raise ValueError(f"has {wrong!r}, which is no pair of whole numbers from 1, perhaps with a weight over 0")
+    return value
+
+
+def _is_pair(value: Any) -> bool:
+    if not isinstance(value, list) or len(value) not in (2, 3):
+        return False
+    whole = all(type(one) is int and 1 <= one <= _MOST_TOKENS for one in value[:2])
+    return whole and all(type(one) in (int, float) and one > 0 for one in value[2:])
+
+
 def kind(value: Any) -> Any:
     """`capacity` is short for its kind."""
     return {"kind": value} if isinstance(value, str) else value
@@ -145,6 +165,15 @@ KnobValue = Annotated[Any, BeforeValidator(_knob_value), Field(description=_VALU
 EngineName = Annotated[str, _taken_by(space_file), Field(description="an engine with a search space")]
 SloText = Annotated[str, _taken_by(parse_slo), AfterValidator(str.strip), Field(description=_SLO)]
 FileName = Annotated[str, AfterValidator(_file), Field(description="the path of a JSONL file")]
+TraceFile = Annotated[
+    str, AfterValidator(_file), Field(description="the path of an Azure trace (CSV) or a Mooncake trace (JSONL)")
+]
+TokenizerFile = Annotated[str, AfterValidator(_file), Field(description="the path of a tokenizer.json")]
+LengthPairs = Annotated[
+    Any,
+    BeforeValidator(length_pairs),
+    Field(description="pairs of prompt and output tokens, e.g. [[512, 128], [2048, 64]], or the path of a CSV file"),
+]
 Endpoint = Annotated[
     str,
     Field(pattern=r"^https?://[^\s/]+(/\S*)?$", description="a URL, e.g. http://10.0.0.5:8000"),

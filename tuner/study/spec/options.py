@@ -26,6 +26,9 @@ OPTIONS: Mapping[str, FieldPath] = {
     "output-tokens": ("workload", "output"),
     "shared-prefix": ("workload", "shared_prefix"),
     "prompts-file": ("workload", "prompts_file"),
+    "trace": ("workload", "trace"),
+    "arrivals": ("workload", "arrivals"),
+    "burstiness": ("workload", "burstiness"),
     "api": ("workload", "api"),
     "slo": ("slos",),
     "objective": ("objective", "kind"),
@@ -47,7 +50,7 @@ OPTIONS: Mapping[str, FieldPath] = {
 }
 # Their values may come as text, where the command line has not read them yet.
 _TEXTS = frozenset(
-    ("name", "namespace", "deployment", "context", "kubeconfig", "endpoint", "model", "prompts-file", "until")
+    ("name", "namespace", "deployment", "context", "kubeconfig", "endpoint", "model", "prompts-file", "trace", "until")
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,8 +12,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from tuner.core.knob import Candidate
 from tuner.core.slo import Metric, Slo, parse_slo
-from tuner.core.workload import Api, Count, Lengths, Objective, ObjectiveKind, Workload
+from tuner.core.workload import Api, Arrival, Count, Lengths, Objective, ObjectiveKind, Pair, Shape, Workload
 from tuner.probe.job import Limits
+from tuner.probe.lengths import read_pairs, summary
+from tuner.probe.traces import read_trace
 from tuner.store.url import masked
 from tuner.study.spec import fields
 
@@ -21,6 +23,11 @@ DEFAULT_SLOS = ("ttft p95 <= 1s", "itl p99 <= 100ms")
 #: Of every study: an engine that drops work serves the rest the quicker. A request that fails exceeds every bound, so a
 #: promise that allows no more exceedances than this holds it too.
 LEAST_PROMISE = parse_slo("error rate <= 5%")
+# Any of these says what requests are.
+_SOURCES = frozenset(("prompt", "output", "prompts_file", "lengths", "trace"))
+_FILES = ("prompts_file", "lengths", "trace", "tokenizer")
+_FIRST_FIELDS = frozenset(("prompt", "output", "shared_prefix", "prefix_groups", "prompts_file", "api"))
+_FIRST_SHAPE = ("shape", Shape.LOG_NORMAL.value)
 
 
 class Section(BaseModel):
@@ -72,10 +79,11 @@ class LengthsSpec(Section):
 
     mean: int = Field(ge=1, le=1_000_000)
     cv: float = Field(default=0.0, ge=0, le=3)
+    shape: Shape = Field(default=Shape.LOG_NORMAL, strict=False)
 
     def core(self) -> Lengths:
         """As the probe takes it."""
-        return Lengths(self.mean, self.cv)
+        return Lengths(self.mean, self.cv, self.shape)
 
 
 _Lengths = Annotated[
@@ -92,6 +100,65 @@ class WorkloadSpec(Section):
     prefix_groups: int = Field(default=1, ge=1, le=100_000)
     prompts_file: fields.FileName | None = None
     api: Api = Field(default=Api.COMPLETIONS, strict=False)
+    prefix_share: fields.Share = Field(default=1.0, gt=0, le=1, description="a share over 0% to 100%, e.g. 80% or 0.8")
+    lengths: fields.LengthPairs | None = None
+    trace: fields.TraceFile | None = None
+    longest: int | None = Field(default=None, ge=2, le=10_000_000)
+    held_out: fields.Share = Field(default=0.5, ge=0, le=0.9, description="a share from 0% to 90%, e.g. 30% or 0.3")
+    arrivals: Arrival | None = Field(default=None, strict=False)
+    burstiness: float | None = Field(default=None, ge=0.01, le=100)
+    tokenizer: fields.TokenizerFile | None = None
+
+    @property
+    def stated_lengths(self) -> bool:
+        """Whether `prompt` and `output` are what is drawn from."""
+        return self.lengths is None and self.trace is None
+
+    def core(self) -> Workload:
+        """As the probe takes it. Reads files of lengths and traces (InvalidInput where they can't be read)."""
+        prompt, output, pairs = self.prompt.core(), self.output.core(), _pairs(self.lengths)
+        counted: Sequence[Pair] = pairs
+        if self.trace is not None:
+            counted = [Pair(one.prompt_tokens, one.output_tokens) for one in read_trace(self.trace, self.longest)]
+        if counted:  # in short, for those who plan by mean and spread
+            weights = [pair.weight for pair in counted]
+            prompt = summary([pair.prompt for pair in counted], weights)
+            output = summary([pair.output for pair in counted], weights)
+        return Workload(
+            prompt,
+            output,
+            self.shared_prefix,
+            self.prefix_groups,
+            self.prompts_file,
+            self.api,
+            prefix_share=self.prefix_share,
+            pairs=pairs,
+            trace=self.trace,
+            longest=self.longest,
+            held_out=self.held_out,
+            arrivals=self.arrivals or (Arrival.POISSON if self.trace is None else Arrival.TRACE),
+            burstiness=self.burstiness or 1.0,
+            tokenizer=self.tokenizer,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """All that says what is sent; files by their content.
+
+        Fields that studies did not always have are left out at their defaults, so that those of before can go on.
+        """
+        data, defaults = self.model_dump(mode="json"), WorkloadSpec().model_dump(mode="json")
+        found = {name: value for name, value in data.items() if name in _FIRST_FIELDS or value != defaults[name]}
+        if self.prompts_file is not None:
+            found["held_out"] = self.held_out  # what a search measures depends on it
+        for name in ("prompt", "output"):
+            found[name] = {key: value for key, value in found[name].items() if (key, value) != _FIRST_SHAPE}
+        files = {name: _content(Path(found[name])) for name in _FILES if isinstance(found.get(name), str)}
+        return {**found, **files}
+
+
+def _pairs(lengths: str | Sequence[Sequence[Any]] | None) -> tuple[Pair, ...]:
+    """Lengths as a study has them: pairs, or the path of a CSV file of them."""
+    return read_pairs(lengths) if isinstance(lengths, str) else tuple(Pair(*pair) for pair in lengths or ())
 
 
 class ObjectiveSpec(Section):
@@ -180,8 +247,7 @@ class StudySpec(Section):
 
     def core_workload(self) -> Workload:
         """What is sent, as the probe takes it."""
-        w = self.workload
-        return Workload(w.prompt.core(), w.output.core(), w.shared_prefix, w.prefix_groups, w.prompts_file, w.api)
+        return self.workload.core()
 
     def core_objective(self) -> Objective:
         """What is maximised, as the judge takes it."""
@@ -206,7 +272,7 @@ class StudySpec(Section):
         """What the user left open and is assumed, one sentence each, to be said before the study begins."""
         said = self.model_fields_set
         found = []
-        if "workload" not in said or not {"prompt", "output", "prompts_file"} & self.workload.model_fields_set:
+        if "workload" not in said or not _SOURCES & self.workload.model_fields_set:
             w = self.workload
             found.append(f"workload: synthetic prompts of {w.prompt.mean} tokens, {w.output.mean} output tokens each")
         if self.slos is None:
@@ -237,15 +303,12 @@ class StudySpec(Section):
 
         Budget in starts and minutes, deadlines, names and places are left out: those may change when a study goes on.
         """
-        workload = self.workload.model_dump(mode="json")
-        if self.workload.prompts_file is not None:
-            workload["prompts_file"] = _content(Path(self.workload.prompts_file))
         simulated = self.target.simulated
         matters = {
             "simulated": None if simulated is None else simulated.model_dump(mode="json"),
             "engine": self.engine,
             "hardware": [self.model, self.gpu, self.gpu_count],
-            "workload": workload,
+            "workload": self.workload.identity(),
             "slos": sorted([s.metric.value, s.statistic, repr(s.bound)] for s in self.core_slos()),
             "objective": self.objective.model_dump(mode="json"),
             "search": self.search.model_dump(mode="json"),

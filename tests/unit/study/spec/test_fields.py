@@ -43,3 +43,28 @@ def test_paths_are_relative_to_the_file_that_names_them(
 def test_modes_that_are_not_built_are_refused(refuse: Refuse) -> None:
     problems = refuse("target:\n  kubernetes:\n    mode: shadow\n")
     assert problems == ["study.yaml:3: target.kubernetes.mode: 'shadow' is not known; allowed: live"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("workload: {lengths: []}", "workload.lengths: [] is no list of pairs; allowed: pairs of prompt and output"),
+        ("workload: {lengths: 5}", "workload.lengths: 5 is no list of pairs; allowed: pairs of prompt and output"),
+        ("workload: {lengths: [[5, 5], [5]]}", "has [5], which is no pair of whole numbers from 1, perhaps with a"),
+        ("workload: {lengths: [[5, 0]]}", "has [5, 0], which is no pair of whole numbers"),
+        ("workload: {lengths: [[5, 5, 0]]}", "has [5, 5, 0], which is no pair"),
+        ("workload: {lengths: [[5.5, 5]]}", "has [5.5, 5], which is no pair"),
+        ("workload: {lengths: no.csv}", "workload.lengths: 'no.csv' can't be read: No such file"),
+        ("workload: {trace: no.csv}", "'no.csv' can't be read: No such file or directory; allowed: the path of an Azu"),
+        ("workload: {tokenizer: no.json}", "'no.json' can't be read: No such file or directory; allowed: the path of"),
+        ("workload: {arrivals: posson}", "'posson' is not known; did you mean poisson?; allowed: poisson, constant, g"),
+        ("workload: {prompt: {mean: 5, shape: gauss}}", "'gauss' is not known; allowed: log-normal, normal"),
+        ("workload: {arrivals: gamma, burstiness: 0}", "workload.burstiness: 0 is too small; allowed: a number from 0"),
+        ("workload: {prompts_file: study.yaml, held_out: 95%}", "workload.held_out: '95%' is too large; allowed: a sh"),
+        ("workload: {shared_prefix: 9, prefix_share: 0}", "workload.prefix_share: 0 is too small; allowed: a share"),
+    ],
+)
+def test_what_a_workload_can_not_be_is_refused(refuse: Refuse, text: str, said: str) -> None:
+    problems = refuse(SIMULATED + text)
+    assert len(problems) == 1, problems
+    assert said in problems[0]

@@ -11,7 +11,7 @@ import pytest
 from tests.unit.study.spec.conftest import NOW, SIMULATED, Load
 from tuner.core.knob import Candidate
 from tuner.core.slo import parse_slo
-from tuner.core.workload import Api, Count, Lengths, Objective, ObjectiveKind, Workload
+from tuner.core.workload import Api, Arrival, Count, Lengths, Objective, ObjectiveKind, Pair, Shape, Workload
 from tuner.study.spec import StudySpec
 from tuner.study.spec.sections import DEFAULT_SLOS
 
@@ -79,6 +79,50 @@ def test_all_of_a_file_reaches_the_core(load: Load) -> None:
     assert (spec.name, spec.seed) == ("night", 3)
 
 
+def test_a_trace_is_replayed_and_summed_up_for_those_who_plan(load: Load, tmp_path: Path) -> None:
+    lines = [{"timestamp": 1000 * i, "input_length": 400 + 100 * i, "output_length": 20} for i in range(4)]
+    (tmp_path / "trace.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    spec = load(SIMULATED + "workload: {longest: 620}\n", trace=str(tmp_path / "trace.jsonl"))
+    workload = spec.core_workload()
+    assert (workload.trace, workload.longest) == (str(tmp_path / "trace.jsonl"), 620)
+    assert workload.arrivals is Arrival.TRACE
+    assert (workload.prompt.mean, workload.output) == (500, Lengths(20, 0.0))
+    assert workload.prompt.cv == pytest.approx(0.163, abs=0.001)
+    assert not any(text.startswith("workload") for text in spec.assumed)
+    other = load(SIMULATED + "workload: {arrivals: gamma, burstiness: 0.5, trace: trace.jsonl}\n").core_workload()
+    assert (other.arrivals, other.burstiness, other.prompt.mean) == (Arrival.GAMMA, 0.5, 550)
+
+
+def test_counted_lengths_are_written_out_or_read_from_a_file(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "lengths.csv").write_text("prompt,output,weight\n100,10,3\n500,50,1\n")
+    written = load(SIMULATED + "workload: {lengths: [[100, 10, 3], [500, 50]]}\n").core_workload()
+    read = load(SIMULATED + "workload: {lengths: lengths.csv}\n").core_workload()
+    assert written == read
+    assert written.pairs == (Pair(100, 10, 3), Pair(500, 50))
+    assert (written.prompt.mean, written.output.mean) == (200, 20)
+
+
+def test_the_rest_of_a_workload_reaches_the_core(load: Load, tmp_path: Path) -> None:
+    for name in ("p.jsonl", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    spec = load(
+        """
+        target: {simulated: h100/llama-3.1-8b}
+        workload:
+          output: {mean: 50, cv: 0.3, shape: normal}
+          prompts_file: p.jsonl
+          held_out: 30%
+          arrivals: constant
+          tokenizer: tokenizer.json
+        """
+    )
+    workload = spec.core_workload()
+    assert workload.output == Lengths(50, 0.3, Shape.NORMAL)
+    assert (workload.held_out, workload.arrivals) == (0.3, Arrival.CONSTANT)
+    assert workload.tokenizer == str(tmp_path / "tokenizer.json")
+    assert load(SIMULATED + "workload: {shared_prefix: 9, prefix_share: 0.8}\n").core_workload().prefix_share == 0.8
+
+
 def test_a_cluster_needs_no_more_than_its_mention(load: Load) -> None:
     kubernetes = load("target:\n  kubernetes:\n").target.kubernetes
     assert kubernetes is not None
@@ -134,7 +178,7 @@ def test_a_password_is_used_but_never_stored(load: Load) -> None:
     "change",
     ["name: b", "until: 5h", "storage: sqlite:////x.db", "budget: {starts: 40}", "budget: {gpu_minutes: 5}",
      "rollout_deadline: 1h", "slos: [itl p99 <= 0.1s, ttft p95 <= 1000 ms]", "objective: capacity",
-     "workload: {prompt: 512}"],
+     "workload: {prompt: 512}", "workload: {prompt: {mean: 512, shape: log-normal}, prefix_share: 1}"],
 )  # fmt: skip
 def test_what_does_not_change_what_is_measured_keeps_the_fingerprint(load: Load, change: str) -> None:
     assert load(SIMULATED + change).fingerprint == load(SIMULATED).fingerprint
@@ -142,12 +186,30 @@ def test_what_does_not_change_what_is_measured_keeps_the_fingerprint(load: Load,
 
 @pytest.mark.parametrize(
     "change",
-    ["seed: 1", "workload: {prompt: 513}", "slos: [ttft p95 <= 2s]", "objective: {count: requests/s}",
+    ["seed: 1", "workload: {prompt: 513}", "workload: {arrivals: constant}", "workload: {lengths: [[512, 128]]}",
+     "workload: {prompt: {mean: 512, cv: 0.1, shape: normal}}",
+     "slos: [ttft p95 <= 2s]", "objective: {count: requests/s}",
      "search: {knobs: {block_size: drop}}", "search: {allow_output_change: true}", "budget: {pairs: 5}",
      "budget: {smallest_gain: 6%}"],
 )  # fmt: skip
 def test_what_changes_what_is_measured_or_decided_changes_the_fingerprint(load: Load, change: str) -> None:
     assert load(SIMULATED + change).fingerprint != load(SIMULATED).fingerprint
+
+
+def test_a_study_that_knew_no_newer_fields_goes_on(load: Load) -> None:
+    """The fingerprint as it was when workloads had six fields; what is stored under it must be found again."""
+    spec = load(SIMULATED + "workload: {prompt: {mean: 1024, cv: 0.5}, shared_prefix: 64}\n")
+    assert spec.workload.identity() == {
+        "prompt": {"mean": 1024, "cv": 0.5},
+        "output": {"mean": 128, "cv": 0.0},
+        "shared_prefix": 64,
+        "prefix_groups": 1,
+        "prompts_file": None,
+        "api": "completions",
+    }
+    stored = spec.to_dict()
+    stored["workload"] = {name: stored["workload"][name] for name in spec.workload.identity()}
+    assert StudySpec.from_dict(stored).fingerprint == spec.fingerprint
 
 
 def test_other_prompts_under_the_same_name_are_another_study(load: Load, tmp_path: Path) -> None:
@@ -156,3 +218,11 @@ def test_other_prompts_under_the_same_name_are_another_study(load: Load, tmp_pat
     before = load(text).fingerprint
     (tmp_path / "p.jsonl").write_text('{"prompt": "b"}\n')
     assert load(text).fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["trace", "lengths", "tokenizer"])
+def test_another_content_of_a_file_is_another_study(load: Load, tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("a")
+    before = load(SIMULATED + f"workload: {{{name}: file}}\n").fingerprint
+    (tmp_path / "file").write_text("b")
+    assert load(SIMULATED + f"workload: {{{name}: file}}\n").fingerprint != before
