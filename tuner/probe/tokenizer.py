@@ -45,9 +45,7 @@ class Tokenizer:
         Raises InvalidInput where the tokenizer has too few of them.
         """
         alone = self.count(WORDS[0])
-        found = tuple(
-            word for word in WORDS if self.count(word) == 1 and self.count(f"{WORDS[0]} {word}") == alone + 1
-        )
+        found = tuple(word for word in WORDS if self.count(word) == 1 and self.count(f"{WORDS[0]} {word}") == alone + 1)
         if len(found) < _LEAST_WORDS or self.count(" ".join(found)) != len(found):
             raise InvalidInput(
                 f"workload.tokenizer: {self.path} has no single tokens for common English words, so prompts of exact "
