@@ -70,8 +70,8 @@ def test_a_client_that_does_not_read_holds_up_nobody_and_gets_everything_later()
             read += more
     assert read.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
     assert len(re.findall(rb" t\d", read)) == tokens
-    # What the system's buffers did not take was one event, not thousands of them in this process's memory.
-    assert read.count(b'data: {"') < tokens / 2
+    # What the system's buffers did not take waited as tokens and came in one event, not in thousands.
+    assert read.count(b'data: {"') < tokens
 
 
 def wait_until_generated(server: Server, tokens: int) -> None:
