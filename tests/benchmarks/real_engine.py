@@ -1,7 +1,7 @@
 """Whole studies on the real vLLM, on CPU, on a real cluster: `python -m tests.benchmarks.real_engine`.
 
 Two workloads, each tuned by what a study does and by screened random search, with the same budget. The environment is
-that of tests/e2e/conftest.py. About 45 minutes on two cores, on which nothing else should run. Reports of studies
+that of tests/e2e/conftest.py. About 60 minutes on two cores, of which nothing else should use one. Reports of studies
 are kept under XDG_CACHE_HOME, so that a run that was stopped goes on with the next study (`--fresh` starts anew).
 """
 
@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ CASES = (
 workload: {prompt: {mean: 192, cv: 0.5}, output: {mean: 48, cv: 0.5}}
 slos: [ttft p95 <= 3s, itl p95 <= 80ms]
 objective: {kind: capacity, rate: 5}
-budget: {starts: 8, pairs: 2, level: 12s, probe: 80s}
+budget: {starts: 10, pairs: 3, level: 12s, probe: 80s}
 """,
     ),
     Case(
@@ -63,7 +63,7 @@ budget: {starts: 8, pairs: 2, level: 12s, probe: 80s}
 workload: {prompt: 512, output: {mean: 16, cv: 0.5}}
 slos: [itl p95 <= 120ms]
 objective: {kind: throughput, concurrency: 8}
-budget: {starts: 8, pairs: 2, level: 20s, probe: 60s}
+budget: {starts: 10, pairs: 3, level: 20s, probe: 60s}
 """,
     ),
 )
@@ -104,10 +104,18 @@ def row(case: Case, sampler: str, report: dict[str, Any]) -> list[str]:
         _value(values["finalist"]),
         ", ".join(f"{knob}={value}" for knob, value in (result["finalist"] or {}).items()) or "none",
         report["summary"],
+        _gain(result),
         str(report["starts"]),
         str(failed),
         f"{report['gpu_minutes']:.0f}",
     ]
+
+
+def _gain(result: Mapping[str, Any]) -> str:
+    if result["gain"] is None or result["interval"] is None:
+        return "-"
+    low, high = result["interval"]
+    return f"{result['gain']:+.0%} [{low:+.0%}, {high:+.0%}]"
 
 
 def _value(values: Sequence[float | None]) -> str:
@@ -122,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fresh", action="store_true", help="don't use what earlier runs have kept")
     parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
     options = parser.parse_args(arguments)
-    header = ["workload", "search", "default", "winner", "finalist", "answer", "starts", "failed", "minutes"]
+    header = ["workload", "search", "default", "winner", "finalist", "answer", "gain [95 %]", "starts", "failed", "minutes"]
     rows = []
     for case in CASES if options.case is None else (CASES[options.case],):
         for sampler in SAMPLERS:
