@@ -32,7 +32,9 @@ def show(
     with options.existing_store(storage) as store:
         record = find_study(store, study)
         trials = store.trials(record.id)
-    emit(output, report(record, trials), lambda: print_study(record, trials, wide=output is OutputFormat.WIDE))
+    # YAML is for reading, and takes a tenth of a second for such a series.
+    shown = report(record, trials, series=output is OutputFormat.JSON)
+    emit(output, shown, lambda: print_study(record, trials, wide=output is OutputFormat.WIDE))
 
 
 def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool) -> None:

@@ -83,7 +83,8 @@ def start(
     with Store.open(spec.storage) as store:
         ending = asyncio.run(_run(spec, store, new, yes, quiet=output in (OutputFormat.JSON, OutputFormat.YAML)))
         trials = store.trials(ending.study.id)
-    emit(output, report(ending.study, trials), lambda: _print(ending, trials, spec, wide=output is OutputFormat.WIDE))
+    shown = report(ending.study, trials, series=output is OutputFormat.JSON)
+    emit(output, shown, lambda: _print(ending, trials, spec, wide=output is OutputFormat.WIDE))
 
 
 def _print(ending: Ending, trials: Sequence[TrialRecord], spec: StudySpec, *, wide: bool) -> None:

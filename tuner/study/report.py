@@ -66,18 +66,21 @@ def standing(study: StudyRecord) -> str:
     return "interrupted" if abandoned(study, datetime.now(UTC)) else study.state.value
 
 
-def report(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """Everything that is known of one study."""
+_SERIES = ("quantiles", "timeline")  # of a level: some thousand numbers
+
+
+def report(study: StudyRecord, trials: Sequence[TrialRecord], *, series: bool = True) -> dict[str, Any]:
+    """Everything that is known of one study; without `series` nothing that only a picture can show."""
     return {
         **overview(study, trials),
         "spec": dict(study.spec),
         "info": {key: value for key, value in study.info.items() if key != "holder"},
         "result": dict(study.result) if study.result else None,
-        "trials": [trial_row(trial, value_of(baseline(trials)), objective_of(study)) for trial in trials],
+        "trials": [trial_row(trial, value_of(baseline(trials)), objective_of(study), series) for trial in trials],
     }
 
 
-def trial_row(trial: TrialRecord, before: float | None, objective: Objective) -> dict[str, Any]:
+def trial_row(trial: TrialRecord, before: float | None, objective: Objective, series: bool = True) -> dict[str, Any]:
     """One trial: candidate, value, margins to the SLOs (positive: room left), cause, and what it took."""
     value = value_of(trial)
     return {
@@ -96,9 +99,13 @@ def trial_row(trial: TrialRecord, before: float | None, objective: Objective) ->
         "start_s": round(trial.start_s, 1),
         "probe_s": round(trial.probe_s, 1),
         "gpu_s": round(trial.gpu_s, 1),
-        "levels": [encode(level) for level in _levels(trial)],
+        "levels": [_level(level, series) for level in _levels(trial)],
         "facts": encode(trial.facts),
     }
+
+
+def _level(level: Level, series: bool) -> dict[str, Any]:
+    return {name: value for name, value in encode(level).items() if series or name not in _SERIES}
 
 
 def outcome(trial: TrialRecord) -> str:

@@ -39,6 +39,10 @@ def test_a_pipe_gets_plain_lines_from_the_first_trial_to_the_answer(small: tuple
 
 def test_json_and_yaml_of_a_study_agree_with_each_other_and_with_the_list() -> None:
     shown = _json("show")
+    for trial in shown["trials"]:
+        for level in trial["levels"]:
+            assert len(level.pop("quantiles")["ttft"]) > 100  # the series are in JSON only
+            assert sum(level.pop("timeline")["sent"]) >= level["requests"]
     assert YAML(typ="safe").load(call("show", "small", "-o", "yaml").out) == shown
     (listed,) = _json("studies")
     assert listed == {key: shown[key] for key in listed}

@@ -7,9 +7,10 @@ import pytest
 from tests.unit.study.test_judge import SLOS, level, measured
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Answer
+from tuner.core.workload import Objective
 from tuner.store import Phase, TrialKind, TrialRecord
 from tuner.study.judge import judge
-from tuner.study.report import margins
+from tuner.study.report import margins, trial_row
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -23,3 +24,15 @@ def test_margins_are_those_that_were_measured_also_where_nothing_was_proven(viol
 
     assert margins(told) == pytest.approx({str(slo): room for slo in SLOS})
     assert margins(trial) == {}
+
+
+def test_a_report_has_the_series_of_its_levels_only_where_they_are_wanted() -> None:
+    found = measured(5.0, level(Answer.PASS, dict.fromkeys(SLOS, -0.1)))
+    trial = TrialRecord(
+        1, 1, 1, TrialKind.SEARCH, Candidate(), "", None, Phase.TOLD, NOW, recorded=NOW, measurement=found
+    )
+
+    whole, short = (trial_row(trial, None, Objective(), series)["levels"][0] for series in (True, False))
+
+    assert set(whole) - set(short) == {"quantiles", "timeline"}
+    assert {"goodput", "window", "server", "statistics"} <= set(short)
