@@ -102,14 +102,16 @@ async def _bodies(port: int, case: Case) -> tuple[list[bytes], float]:
 
 
 def _late_ms(bodies: Sequence[bytes], step_s: float) -> npt.NDArray[np.float64]:
-    """By how much tokens were late once all streams were under way, counted from each stream's first tick then."""
+    """By how much tokens were late once all streams were under way.
+
+    Ticks are `step_s` apart, and placed by the step that was the earliest for its number: no step ends before its tick.
+    """
     stamps = [np.array(_STAMPS.findall(body), dtype=np.int64) for body in bodies]
     under_way = max(stream[0, 1] for stream in stamps)
     late = []
-    for stream in stamps:
-        produced, sent = stream[stream[:, 0] > under_way].T
-        ticks = produced[:1] + np.arange(len(produced)) * step_s * 1e9
-        late.append((sent - ticks) / 1e6)
+    for produced, sent in (stream[stream[:, 0] > under_way].T for stream in stamps):
+        since_first = np.arange(len(produced)) * step_s * 1e9
+        late.append((sent - since_first - (produced - since_first).min(initial=np.inf)) / 1e6)
     return np.concatenate(late)
 
 
