@@ -75,7 +75,7 @@ class _Chart:
         heights = [y for _, y in points if y is not None]
         self.up = Scale.over(self.y, [*heights, *(rule.at for rule in self.rules)] if heights else [])
         self.empty = not heights
-        self.top = _MARGIN + 2 * _LINE + _LINE * len(self._legend_rows())
+        self.top = _MARGIN + 2 * _LINE + 6 + _LINE * len(self._legend_rows())
         self.bottom = HEIGHT - _MARGIN - 2 * _LINE
         self.left = _MARGIN + max(width_of(self.y.text(tick)) for tick in self.up.ticks) + 6
         self.right = WIDTH - _MARGIN - 6
@@ -93,7 +93,7 @@ class _Chart:
             middle = (self.left + self.right) / 2, (self.top + self.bottom) / 2
             parts.append(label(*middle, "nothing was measured", text_anchor="middle"))
         else:
-            parts += [*self._rules(), *self._lines()]
+            parts += [*self._rules(), *self._lines(), *self._names_of_rules()]
         return element(
             "svg",
             "\n".join(parts),
@@ -139,7 +139,7 @@ class _Chart:
                 x += _SWATCH + 4 + width_of(one.name) + _GAP
 
     def _axes(self) -> Iterator[str]:
-        yield label(_MARGIN, self.top - 8, self.y.label)
+        yield label(_MARGIN, self.top - 12, self.y.label)
         yield label(self.right, self.bottom + 2 * _LINE, self.x.label, text_anchor="end")
         free = self.bottom + _LINE
         for tick in self.up.ticks:
@@ -163,6 +163,10 @@ class _Chart:
         for rule in self.rules:
             if (y := self._y(rule.at)) is not None:
                 yield element("path", d=f"M{self.left:.1f} {y:.1f}H{self.right:.1f}", class_="rule")
+
+    def _names_of_rules(self) -> Iterator[str]:
+        for rule in self.rules:
+            if (y := self._y(rule.at)) is not None:
                 above = y - 4 if y - 4 > self.top + _LINE else y + 13
                 yield label(self.right - 4, above, rule.name, class_="bound", text_anchor="end")
 

@@ -9,7 +9,7 @@ from html import escape
 from tuner.charts.style import STYLE
 
 # Of a common sans-serif font, so that a text's room is known without a font.
-_CHARACTER = 0.56
+_CHARACTER = 0.6
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -49,11 +49,10 @@ def standalone(charts: Sequence[str], width: float, height: float, columns: int 
                       f'width="{width:g}" height="{height:g}" ', 1)
         for index, chart in enumerate(charts)
     ]  # fmt: skip
-    ground = "rect.ground{fill:#fff}@media(prefers-color-scheme:dark){rect.ground{fill:#14181d}}"
     # A chart here has the size of its place, not the width of a container.
     style = STYLE.replace("display:block;width:100%;height:auto;", "")
     box = f"0 0 {columns * width:g} {rows * height:g}"
-    content = [f"<style>{style}\n{ground}</style>", '<rect class="ground" width="100%" height="100%"/>', *placed]
+    content = [f"<style>{style}</style>", '<rect class="chart ground" width="100%" height="100%"/>', *placed]
     return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{box}">\n' + "\n".join(content) + "\n</svg>\n"
 
 

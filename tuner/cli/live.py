@@ -49,7 +49,7 @@ class LiveView:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._screen.enter_context(_silent_keys(self._console))
+            self._screen.enter_context(silent_keys(self._console))
             self._live.start()
         return self
 
@@ -140,7 +140,7 @@ class LiveView:
 
 
 @contextmanager
-def _silent_keys(console: Console) -> Iterator[None]:
+def silent_keys(console: Console) -> Iterator[None]:
     """The terminal without the ^C that it shows for Ctrl-C: it would shift the panel, and leave a line of it behind."""
     try:
         screen = console.file.fileno()

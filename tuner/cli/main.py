@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _COMMANDS = {
     "doctor": "Say what can be tuned here, and which flags are wrong",
     "plan": "Say what to expect of a configuration",
+    "probe": "Measure a server: its latency under load, or its capacity",
     "start": "Tune: run a study, or go on with one",
     "studies": "List the studies",
     "show": "Show a study: its answer and its trials",

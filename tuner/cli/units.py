@@ -38,6 +38,11 @@ def number(value: float) -> str:
     return f"{value:,.{digits}f}"
 
 
+def plain(value: float) -> str:
+    """A number of an axis, which is round: 0.5, 20, 1,500."""
+    return f"{value:,.6g}"
+
+
 def value(amount: float, objective: Objective) -> str:
     """An objective's value: a share for a headroom, a number for the others; `unit` goes behind it or above."""
     return f"{amount:.1%}" if objective.kind is ObjectiveKind.HEADROOM else number(amount)

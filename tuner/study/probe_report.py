@@ -14,6 +14,7 @@ from tuner.core.request import UNFINISHED
 from tuner.probe.run import Held
 from tuner.store.codec import encode
 from tuner.study.probing import Probing
+from tuner.study.report import SERIES
 
 #: Counts up when a field goes away or means something else; new fields do not count.
 SCHEMA = 1
@@ -111,8 +112,8 @@ def margin(test: SloTest) -> float | None:
     return None if test.observed is None else -test.violation
 
 
-def probe_report(result: ProbeResult) -> dict[str, Any]:
-    """Everything that is known of one run."""
+def probe_report(result: ProbeResult, *, series: bool = True) -> dict[str, Any]:
+    """Everything that is known of one run; without `series` nothing that only a picture can show."""
     asked, capacity = result.asked, result.capacity
     return {
         "schema": SCHEMA,
@@ -136,7 +137,7 @@ def probe_report(result: ProbeResult) -> dict[str, Any]:
         "verdict": result.verdict,
         "capacity": None if capacity is None else _capacity(result, capacity),
         "percentiles": list(QUANTILES),
-        "levels": [_level(held) for held in result.held],
+        "levels": [_level(held, series) for held in result.held],
     }
 
 
@@ -163,10 +164,10 @@ def margins(tests: Sequence[SloTest]) -> dict[str, float | None]:
     return {test.slo: margin(test) for test in tests}
 
 
-def _level(held: Held) -> dict[str, Any]:
+def _level(held: Held, series: bool) -> dict[str, Any]:
     level = held.level
     return {
-        **encode(level),
+        **{name: value for name, value in encode(level).items() if series or name not in SERIES},
         "margins": margins(level.tests),
         "recorded": held.recorded,
         "partial": held.partial,

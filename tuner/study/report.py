@@ -66,7 +66,8 @@ def standing(study: StudyRecord) -> str:
     return "interrupted" if abandoned(study, datetime.now(UTC)) else study.state.value
 
 
-_SERIES = ("quantiles", "timeline")  # of a level: some thousand numbers
+#: Fields of a level with some thousand numbers, which only a picture can show.
+SERIES = ("quantiles", "timeline")
 
 
 def report(study: StudyRecord, trials: Sequence[TrialRecord], *, series: bool = True) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def trial_row(trial: TrialRecord, before: float | None, objective: Objective, se
 
 
 def _level(level: Level, series: bool) -> dict[str, Any]:
-    return {name: value for name, value in encode(level).items() if series or name not in _SERIES}
+    return {name: value for name, value in encode(level).items() if series or name not in SERIES}
 
 
 def outcome(trial: TrialRecord) -> str:
