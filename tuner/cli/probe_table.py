@@ -27,7 +27,7 @@ def print_result(result: ProbeResult, *, wide: bool) -> None:
         say("nothing was measured", style="yellow")
         return
     if len(result.held) > 1:
-        print_table(_OVERVIEW, [_row(held) for held in result.held])
+        print_table(*_overview(result, wide))
         print()
     for held in _shown(result, wide):
         _print_level(held)
@@ -42,22 +42,37 @@ def _shown(result: ProbeResult, wide: bool) -> tuple[Held, ...]:
     return () if result.deciding is None else (result.deciding,)
 
 
-_OVERVIEW = ("load", "req/s", "tok/s", "goodput", "TTFT p50", "TTFT p95", "ITL p50", "ITL p99", "failed", "answer")
+def _overview(result: ProbeResult, wide: bool) -> tuple[list[str], list[list[str | Text]]]:
+    """Columns and rows of the levels; a terminal of 80 columns has room for those that are not `wide`."""
+    rows = [_row(held) for held in result.held]
+    columns = [name for name in rows[0] if wide or name not in _WIDE]
+    return columns, [[row[name] for name in columns] for row in rows]
 
 
-def _row(held: Held) -> list[str | Text]:
+_WIDE = ("goodput", "TTFT p99", "ITL p50")
+
+
+def _row(held: Held) -> dict[str, str | Text]:
+    """One level on a line, by column."""
     level = held.level
-    ttft, itl = level.statistics.get("ttft"), level.statistics.get("itl")
-    return [
-        str(level.load),
-        units.number(level.request_rate),
-        units.number(level.output_token_rate),
-        _DASH if level.goodput is None else units.number(level.goodput.request_rate),
-        *([units.seconds(ttft.p50), units.seconds(ttft.p95)] if ttft else [_DASH, _DASH]),
-        *([units.seconds(itl.p50), units.seconds(itl.p99)] if itl else [_DASH, _DASH]),
-        str(sum(failures(level).values())),
-        answer_text(held),
-    ]
+    return {
+        "load": str(level.load),
+        "req/s": units.number(level.request_rate),
+        "tok/s": units.number(level.output_token_rate),
+        "goodput": _DASH if level.goodput is None else units.number(level.goodput.request_rate),
+        "TTFT p50": _latency(level, "ttft", "p50"),
+        "TTFT p95": _latency(level, "ttft", "p95"),
+        "TTFT p99": _latency(level, "ttft", "p99"),
+        "ITL p50": _latency(level, "itl", "p50"),
+        "ITL p99": _latency(level, "itl", "p99"),
+        "failed": str(sum(failures(level).values())),
+        "answer": answer_text(held),
+    }
+
+
+def _latency(level: Level, metric: str, which: str) -> str:
+    one = level.statistics.get(metric)
+    return _DASH if one is None else units.seconds(getattr(one, which))
 
 
 def _print_level(held: Held) -> None:
@@ -152,14 +167,20 @@ def _server(level: Level) -> str:
     return ", ".join(parts)
 
 
+_VERDICTS = {
+    Answer.PASS: ("every SLO holds", "green"),
+    Answer.FAIL: ("an SLO fails", "red"),
+    Answer.UNCERTAIN: ("neither shown to hold nor to fail", "yellow"),
+}
+
+
 def facts(result: ProbeResult) -> Iterator[tuple[str, str | Text]]:
     """The answer, what was sent for it, and what it cost."""
     if result.capacity is not None:
         yield "capacity", capacity_text(result, result.capacity)
     if result.verdict is not None and (result.capacity is None or result.verdict is not Answer.PASS):
-        words = {Answer.PASS: "every SLO holds", Answer.FAIL: "an SLO fails", Answer.UNCERTAIN: "not certain"}
-        styles = {Answer.PASS: "green", Answer.FAIL: "red", Answer.UNCERTAIN: "yellow"}
-        yield "verdict", Text(words[result.verdict], style=styles[result.verdict])
+        words, style = _VERDICTS[result.verdict]
+        yield "verdict", Text(words, style=style)
     yield "sent", f"{workload_text(result.asked.workload)}; seed {result.asked.seed}"
     yield "took", f"{units.duration(result.wall_s)}, {units.duration(result.probe_s)} of them under measured load"
 

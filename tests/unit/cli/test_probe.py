@@ -72,7 +72,7 @@ def test_a_server_that_is_not_there_is_a_failure_and_no_mistake(tuner: Tuner) ->
 
 async def test_the_table_has_every_level_its_latencies_and_its_verdicts() -> None:
     said = _printed(await _sweep())
-    assert re.search(r"^LOAD +REQ/S +TOK/S +GOODPUT +TTFT P50", said, re.MULTILINE)
+    assert re.search(r"^LOAD +REQ/S +TOK/S +TTFT P50 +TTFT P95 +ITL P99 +FAILED +ANSWER$", said, re.MULTILINE)
     for load, answer in (("5 req/s", "pass"), ("12 req/s", "pass"), ("30 req/s", "fail")):
         assert re.search(rf"^{load} .*{answer}$", said, re.MULTILINE)
     for metric in ("TTFT", "ITL", "TPOT", "e2e"):
@@ -88,7 +88,9 @@ async def test_a_search_prints_the_level_that_speaks_for_it_and_wide_all_of_them
     result = await _measured(capacity=True, slo=["ttft p95 <= 500ms"])
     said = _printed(result)
     assert said.count("\nLATENCY ") == 1
-    assert _printed(result, wide=True).count("\nLATENCY ") == len(result.held)
+    wide = _printed(result, wide=True)
+    assert wide.count("\nLATENCY ") == len(result.held)
+    assert re.search(r"^LOAD +REQ/S +TOK/S +GOODPUT +TTFT P50 ", wide, re.MULTILINE)
     pattern = r"^capacity +([\d.]+) req/s \([\d.]+ output tok/s\); ([\d.]+) was shown to hold"
     found = re.search(pattern, said, re.MULTILINE)
     assert found is not None
