@@ -28,6 +28,10 @@ class PlannedRequest:
     `arrival_s` is the scheduled start in seconds after the level's start, None in a closed loop (send when a client is
     free). `prefix` are the spans that the prompt begins with, within its `prompt_tokens`: as far as two requests begin
     with the same spans, they begin with the same text. What follows is the request's own.
+
+    A turn of a conversation names the turn before it: `after` is the index of a request (a lower one) that must have
+    ended, in whatever way, `think_s` seconds before this one is sent. Where that is later than `arrival_s`, or than a
+    client is free, it is the request's schedule; a free client of a closed loop waits for it.
     """
 
     index: int
@@ -36,6 +40,8 @@ class PlannedRequest:
     arrival_s: float | None = None
     prefix: tuple[Span, ...] = ()
     text: str | None = None
+    after: int | None = None
+    think_s: float = 0.0
 
     @property
     def prefix_tokens(self) -> int:

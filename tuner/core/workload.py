@@ -10,6 +10,8 @@ from statistics import geometric_mean
 
 # A statistic that is a smaller share of its bound can't be told from none.
 _LEAST_USE = 1e-3
+# People read ten tokens a second, about; an engine that writes faster keeps nobody waiting.
+_READING_S = 0.1
 
 
 class Api(StrEnum):
@@ -122,6 +124,10 @@ class Workload:
     them before, as a system prompt in production; `prefix_share` of all requests begin with one. Prompt lengths count
     the tokens after the prefix. Output lengths are fixed by `ignore_eos`, so that all configurations do the same work.
 
+    Of a conversation of several `turns` these are the lengths of each message and answer, and a request's prompt is all
+    that was said before, too; in an open loop the next turn comes `think_s` seconds after an answer, or later
+    (`probe.conversations`).
+
     `prompts_file` has texts of the user's own; where it is large enough, `held_out` of them belong to the part of that
     name (`probe.prompts.part_of` has the rule). `trace` has the lengths, times and shared text of recorded requests,
     without those of more than `longest` tokens in all; there `prompt` and `output` only sum up what it holds.
@@ -145,6 +151,8 @@ class Workload:
     arrivals: Arrival = Arrival.POISSON
     burstiness: float = 1.0
     tokenizer: str | None = None
+    turns: int = 1
+    think_s: float = 0.0
 
     def __post_init__(self) -> None:
         if self.arrivals is Arrival.TRACE and self.trace is None:
@@ -154,6 +162,20 @@ class Workload:
     def mean_prefix(self) -> float:
         """Tokens of a shared prefix that a request begins with on average."""
         return self.shared_prefix * self.prefix_share
+
+    @property
+    def mean_history(self) -> float:
+        """Tokens of what was said before in a conversation, on average over its turns."""
+        return (self.turns - 1) / 2 * (self.prompt.mean + self.output.mean)
+
+    def conversations(self, load: Load) -> int:
+        """How many conversations of several turns are open at a load: one for each client of a closed loop.
+
+        In an open loop as many as it takes for a next turn to come once an answer was read and thought about.
+        """
+        if load.rate is None:
+            return load.concurrency or 1
+        return max(1, math.ceil(load.rate * (self.think_s + _READING_S * self.output.mean)))
 
     @property
     def real_text(self) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 #: Streams that must not be mixed.
-LENGTHS, ARRIVALS, TEXT, PREFIX, ORDER, SHARE, WINDOW, BLOCK = range(8)
+LENGTHS, ARRIVALS, TEXT, PREFIX, ORDER, SHARE, WINDOW, BLOCK, TURN = range(9)
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Dice:
     pattern_seed: int
     level: int
 
-    def pattern(self, stream: int) -> np.random.Generator:
+    def pattern(self, stream: int, *name: int) -> np.random.Generator:
         """Numbers that are the same at every level of all measurements with this pattern."""
-        return np.random.default_rng([_positive(self.pattern_seed), stream])
+        return np.random.default_rng([_positive(self.pattern_seed), stream, *name])
 
     def fresh(self, stream: int) -> np.random.Generator:
         """Numbers of this level alone."""

@@ -116,6 +116,11 @@ def cohort(planned: Sequence[PlannedRequest], records: Sequence[RequestRecord]) 
         record = seen.get(request.index)
         if record is None:
             due = request.arrival_s if request.arrival_s is not None else next_sent
+            if request.after is not None:
+                former = seen.get(request.after)
+                if former is None:  # its client waits for that one's answer
+                    continue
+                due = max(due, former.end_s + request.think_s)
             record = RequestRecord(request, due, due, now, error=UNFINISHED)
         next_sent = record.sent_s
         if record.scheduled_s <= cut:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from tuner.core.request import Span
+from tuner.core.workload import Load
 from tuner.probe.dice import Dice
 
 
@@ -17,6 +18,7 @@ class Outline:
     output_tokens: int
     prefix: tuple[Span, ...] = ()
     text: str | None = None
+    after: int | None = None
 
 
 class Source(Protocol):
@@ -45,8 +47,8 @@ class Source(Protocol):
         """Prompt and output tokens of what an engine must have room for (of drawn lengths: the 99th percentile)."""
         ...
 
-    def draw(self, n: int, dice: Dice) -> list[Outline]:
-        """The next level's `n` requests."""
+    def draw(self, n: int, dice: Dice, load: Load) -> list[Outline]:
+        """The next level's `n` requests, for this load."""
         ...
 
     def longest(self, n: int, quantile: float, dice: Dice) -> list[Outline]:

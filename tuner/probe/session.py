@@ -104,11 +104,17 @@ class Session:
     def level_s(self, rate: float, *, proof: bool = False) -> float:
         """Seconds that a level (or a proof) at `rate` takes, roughly, where nothing ends it early."""
         size = self._size(Load(rate=rate), self.job.slos, proof)
-        return size.count / rate + LATENCIES * self.e2e_s
+        opening_s = self.requests.opening(Load(rate=rate)) / rate
+        return opening_s + size.count / rate + LATENCIES * self.e2e_s
 
     def _size(self, load: Load, slos: Sequence[Slo], proof: bool) -> Size:
         most = self.requests.most_output_tokens
-        return size_of(load, slos, self.job.limits, self.e2e_s, most_tokens=most, proof=proof)
+        size = size_of(load, slos, self.job.limits, self.e2e_s, most_tokens=most, proof=proof)
+        opening = self.requests.opening(load)
+        if not opening or load.rate is None:
+            return size
+        warmup, most = size.warmup + opening, size.most + opening
+        return replace(size, warmup=warmup, most=most, max_s=size.max_s + opening / load.rate)
 
     async def _level(self, load: Load, slos: Sequence[Slo], precision: float | None, size: Size) -> Level:
         size = replace(size, max_s=max(_LEAST_LEVEL_S, min(size.max_s, self.left_s)))

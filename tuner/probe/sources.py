@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 
 from tuner.core.request import Span
-from tuner.core.workload import Lengths, Workload
+from tuner.core.workload import Lengths, Load, Workload
+from tuner.probe.conversations import Conversations
 from tuner.probe.dice import BLOCK, LENGTHS, ORDER, PREFIX, SHARE, WINDOW, Dice
 from tuner.probe.lengths import MOST_SIGMA, Drawn, LengthSource, lengths_of
 from tuner.probe.outline import Outline, Source
@@ -55,7 +56,7 @@ class Synthetic:
         ((prompt, output),) = self.lengths.longest(1, _LARGE)
         return self.workload.shared_prefix + prompt, output
 
-    def draw(self, n: int, dice: Dice) -> list[Outline]:
+    def draw(self, n: int, dice: Dice, load: Load) -> list[Outline]:  # noqa: ARG002
         """Lengths by the pattern."""
         return self._outlines(self.lengths.draw(n, dice.pattern(LENGTHS)), dice, self._with_prefix(n, dice))
 
@@ -116,7 +117,7 @@ class OwnPrompts:
         count = self.tokenizer.count if self.tokenizer else lambda text: len(text.split())
         return max(((count(one.text), one.output_tokens or self.output.mean) for one in self.prompts), key=sum)
 
-    def draw(self, n: int, dice: Dice) -> list[Outline]:
+    def draw(self, n: int, dice: Dice, load: Load) -> list[Outline]:  # noqa: ARG002
         """The next ones in order."""
         outputs = Drawn(self.output, self.output).draw(n, dice.pattern(LENGTHS))
         order = dice.known(ORDER).permutation(len(self.prompts))
@@ -172,7 +173,7 @@ class Trace:
         """The longest recorded one."""
         return max(((one.prompt_tokens, one.output_tokens) for one in self.requests), key=sum)
 
-    def draw(self, n: int, dice: Dice) -> list[Outline]:
+    def draw(self, n: int, dice: Dice, load: Load) -> list[Outline]:  # noqa: ARG002
         """The next `n` from the pattern's place on."""
         return [self._outline(one, (dice.level, BLOCK, lap)) for lap, one in self._window(n, dice)]
 
@@ -209,4 +210,6 @@ def source_of(workload: Workload, tokenizer: Tokenizer | None) -> Source:
         return OwnPrompts(prompts, workload.output, tokenizer)
     if workload.trace is not None:
         return Trace(read_trace(workload.trace, workload.longest))
+    if workload.turns > 1:
+        return Conversations(workload, lengths_of(workload))
     return Synthetic(workload, lengths_of(workload))

@@ -10,6 +10,7 @@ from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.request import PlannedRequest, Span
 from tuner.core.workload import Arrival, Load, Workload
 from tuner.probe.arrivals import Arrivals, arrivals_of
+from tuner.probe.conversations import Conversations
 from tuner.probe.dice import ARRIVALS, TEXT, Dice
 from tuner.probe.outline import Outline, Source
 from tuner.probe.prompts import WORDS, Calibration, random_words
@@ -69,14 +70,20 @@ class Requests:
         replayed = self._replayed
         return dispersion(replayed.requests) if replayed else 1.0
 
+    def opening(self, load: Load) -> int:
+        """How many requests an open loop begins with whose conversations the engine has not met before."""
+        return (
+            self.workload.conversations(load) if isinstance(self.source, Conversations) and load.rate is not None else 0
+        )
+
     def draw(self, load: Load, n: int) -> tuple[PlannedRequest, ...]:
         """The next level's `n` requests."""
-        return self.spread(self._process(load, n), n)
+        return self.spread(self._process(load, n), load, n)
 
-    def spread(self, process: Arrivals, n: int) -> tuple[PlannedRequest, ...]:
-        """The next level's `n` requests, sent when `process` says (e.g. in the stages of a single run)."""
+    def spread(self, process: Arrivals, load: Load, n: int) -> tuple[PlannedRequest, ...]:
+        """The next level's `n` requests, sent when `process` says: the stages of a single run, of `load` on average."""
         dice = self._next_level()
-        return self._planned(self.source.draw(n, dice), process.arrivals(n, dice.pattern(ARRIVALS)), dice)
+        return self._planned(self.source.draw(n, dice, load), process.arrivals(n, dice.pattern(ARRIVALS)), dice)
 
     def longest(self, n: int, quantile: float) -> tuple[PlannedRequest, ...]:
         """`n` requests for a closed loop, as long as this quantile of the workload's."""
@@ -138,6 +145,8 @@ class Requests:
                 arrival,
                 outline.prefix,
                 (outline.text or write.text(outline)) if write else None,
+                outline.after,
+                self.workload.think_s if outline.after is not None and arrival is not None else 0.0,
             )
             for index, (outline, arrival) in enumerate(zip(outlines, arrivals, strict=True))
         )

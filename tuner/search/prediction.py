@@ -86,7 +86,7 @@ class Expecting:
 
     def worth(self, rate: float) -> float:
         """`rate` in what the objective counts."""
-        prompt = self.workload.mean_prefix + self.workload.prompt.mean
+        prompt = self.workload.mean_prefix + self.workload.mean_history + self.workload.prompt.mean
         output = self.workload.output.mean
         counted = {Count.REQUESTS: 1, Count.OUTPUT_TOKENS: output, Count.TOTAL_TOKENS: prompt + output}
         return rate * counted[self.objective.count]

@@ -58,7 +58,7 @@ def steady(engine: Engine, workload: Workload, rate: float) -> Steady | None:
     """The steady state at `rate` requests/s, or None where there is none: the engine can't keep up."""
     settings, cost = engine.settings, engine.cost
     prompt, output = _prefilled(engine, workload), workload.output.mean
-    context = workload.mean_prefix + workload.prompt.mean + output / 2
+    context = _prompt(workload) + output / 2
     slots = min(settings.max_num_seqs, _room(engine, workload))
     if slots < 1:
         return None
@@ -95,13 +95,13 @@ def _queues(engine: Engine, workload: Workload, rate: float, step: float, slots:
             prefill_sequences=1,
             prefill_pairs=round(chunk * prompt / 2),
             decode_sequences=max(1, round(batch)),
-            context_tokens=round(batch * (workload.mean_prefix + workload.prompt.mean + output / 2)),
+            context_tokens=round(batch * (_prompt(workload) + output / 2)),
             drafted=settings.num_speculative_tokens,
         )
     )
     chunks = max(1.0, prompt / room)
     service = chunks * full * min(1.0, prompt / chunk if chunks == 1 else 1.0)
-    front = cost.admission_s(round(workload.mean_prefix + workload.prompt.mean))
+    front = cost.admission_s(round(_prompt(workload)))
     busy = rate * service
     if busy >= 1 or rate * front >= 1 or batch >= slots:
         return None
@@ -113,16 +113,25 @@ def _queues(engine: Engine, workload: Workload, rate: float, step: float, slots:
     return Steady(step, full, rate * chunks * step, front + service + step, waiting)
 
 
+def _prompt(workload: Workload) -> float:
+    """Tokens of a prompt: prefix, what was said before, and its own."""
+    return workload.mean_prefix + workload.mean_history + workload.prompt.mean
+
+
 def _prefilled(engine: Engine, workload: Workload) -> float:
-    """Prompt tokens that are computed per request: a shared prefix only where it is not cached."""
-    prefix = 0 if engine.settings.enable_prefix_caching else workload.mean_prefix
-    return workload.prompt.mean + prefix
+    """Prompt tokens that are computed per request: what others or a former turn computed only where it is not cached.
+
+    A former answer is computed once more with the next turn.
+    """
+    if not engine.settings.enable_prefix_caching:
+        return _prompt(workload)
+    return workload.prompt.mean + workload.output.mean * (1 - 1 / workload.turns)
 
 
 def _room(engine: Engine, workload: Workload) -> float:
     """How many whole requests the KV cache holds; a cached prefix is held once for all."""
     shared = workload.shared_prefix
-    own = workload.prompt.mean + workload.output.mean
+    own = workload.mean_history + workload.prompt.mean + workload.output.mean
     if not engine.settings.enable_prefix_caching:
         return engine.kv_tokens / (workload.mean_prefix + own)
     return (engine.kv_tokens - max(1, workload.prefix_groups) * shared) / own

@@ -15,6 +15,8 @@ def plan_requests(workload: Workload, load: Load, count: int, seed: int) -> tupl
     are known here; its arrivals are taken as Poisson.
     """
     generator = random.Random(seed)
+    if workload.turns > 1:
+        return _conversations(workload, load, count, generator)
     requests = []
     arrival = 0.0
     for index in range(count):
@@ -31,6 +33,42 @@ def plan_requests(workload: Workload, load: Load, count: int, seed: int) -> tupl
                 prefix=prefix,
             )
         )
+    return tuple(requests)
+
+
+def _conversations(workload: Workload, load: Load, count: int, generator: random.Random) -> tuple[PlannedRequest, ...]:
+    """Turns of conversations in rotation, of no more than can be over twice: few requests should meet known text."""
+    places = min(workload.conversations(load), max(1, count // (2 * workload.turns)))
+    said: list[list[Span]] = [[] for _ in range(places)]  # of each open conversation
+    turn = [generator.randrange(workload.turns) for _ in range(places)]
+    requests: list[PlannedRequest] = []
+    arrival = 0.0
+    for index in range(count):
+        place, new = index % places, index < places
+        if load.rate is not None:
+            arrival += _gap(workload, generator) / load.rate
+        if turn[place] == workload.turns:
+            turn[place], said[place], new = 0, [], True
+        if new:
+            said[place] = list(_prefix(workload, generator))
+            for former in range(turn[place]):
+                message, answer = _lengths(workload, generator)
+                said[place] += [Span((index, former, 1), message), Span((index, former, 2), answer)]
+        message, answer = _lengths(workload, generator)
+        said[place].append(Span((index, turn[place], 1), message))
+        requests.append(
+            PlannedRequest(
+                index=index,
+                prompt_tokens=sum(span.tokens for span in said[place]),
+                output_tokens=answer,
+                arrival_s=arrival if load.rate is not None else None,
+                prefix=tuple(said[place]),
+                after=None if new else index - places,
+                think_s=0.0 if new or load.rate is None else workload.think_s,
+            )
+        )
+        said[place].append(Span((index, turn[place], 2), answer))
+        turn[place] += 1
     return tuple(requests)
 
 

@@ -6,6 +6,7 @@ Steps in which nothing changes are taken together, so a level of 400 requests ta
 from __future__ import annotations
 
 import bisect
+import heapq
 import math
 import random
 from collections import deque
@@ -100,6 +101,9 @@ class LevelRun:
         self._front_end_free_s = 0.0
         self._unsent = deque(sorted(plan.requests, key=lambda request: (request.arrival_s or 0.0, request.index)))
         self._arriving: deque[tuple[float, _Stream]] = deque()  # has passed, or will pass, the front end at this time
+        self._due: list[tuple[float, int, PlannedRequest]] = []  # a heap: to be sent at this time
+        self._turns: dict[int, tuple[PlannedRequest, float]] = {}  # wait for the request of this index to end
+        self._ended_s: dict[int, float] = {}
         self._streams: dict[int, _Stream] = {}  # sent and not ended, in the order sent
         self._records: list[RequestRecord] = []
         self._sent = 0
@@ -130,11 +134,11 @@ class LevelRun:
 
     def _loop(self) -> None:
         self._send_first()
-        while not self._stopped and (self._streams or self._unsent):
+        while not self._stopped and (self._streams or self._unsent or self._due):
             self._send_due()
             self._admit()
             self._expire()
-            if self._stopped or not (self._streams or self._unsent):
+            if self._stopped or not (self._streams or self._unsent or self._due):
                 return
             if self._scheduler.idle:
                 self._now = max(self._now, self._next_event())
@@ -172,6 +176,8 @@ class LevelRun:
             times.append(self._arriving[0][0])
         if self._unsent and self._plan.load.rate is not None:
             times.append(self._unsent[0].arrival_s or 0.0)
+        if self._due:
+            times.append(self._due[0][0])
         if self._streams:
             times.append(next(iter(self._streams.values())).sent_s + self._plan.timeout_s)
         return min(times)
@@ -179,15 +185,30 @@ class LevelRun:
     def _send_first(self) -> None:
         if self._plan.load.concurrency is not None:
             for _ in range(min(self._plan.load.concurrency, len(self._unsent))):
-                self._send(self._unsent.popleft(), 0.0)
+                self._take(self._unsent.popleft(), 0.0)
 
     def _send_due(self) -> None:
-        if self._plan.load.rate is None:
-            return
-        until = min(self._now, self._plan.max_s)
-        while self._unsent and (self._unsent[0].arrival_s or 0.0) <= until:
-            planned = self._unsent.popleft()
-            self._send(planned, planned.arrival_s or 0.0)
+        if self._plan.load.rate is not None:
+            until = min(self._now, self._plan.max_s)
+            while self._unsent and (self._unsent[0].arrival_s or 0.0) <= until:
+                planned = self._unsent.popleft()
+                self._take(planned, planned.arrival_s or 0.0)
+        self._send_ready()
+
+    def _send_ready(self) -> None:
+        while self._due and self._due[0][0] <= min(self._now, self._plan.max_s):
+            at_s, _, planned = heapq.heappop(self._due)
+            self._send(planned, at_s)
+
+    def _take(self, planned: PlannedRequest, at_s: float) -> None:
+        """A request is to be sent at `at_s`, or when its conversation is ready for it."""
+        if planned.after is not None:
+            if planned.after not in self._ended_s:
+                self._turns[planned.after] = (planned, at_s)
+                return
+            at_s = max(at_s, self._ended_s[planned.after] + planned.think_s)
+        heapq.heappush(self._due, (at_s, planned.index, planned))
+        self._send_ready()
 
     def _send(self, planned: PlannedRequest, at_s: float) -> None:
         stream = _Stream(planned, at_s, at_s)
@@ -217,6 +238,8 @@ class LevelRun:
         """Clients give up after `timeout_s`; at `max_s` all do, and what was not sent yet is left out."""
         if self._now >= self._plan.max_s:
             self._unsent.clear()
+            self._due.clear()
+            self._turns.clear()
             for stream in list(self._streams.values()):
                 self._scheduler.cancel(stream.planned.index)
                 self._end(stream, UNFINISHED, self._plan.max_s)
@@ -248,5 +271,8 @@ class LevelRun:
         )
         if self._stop is not None and len(self._records) in self._plan.looks and self._stop(self._records):
             self._stopped = True
+        self._ended_s[stream.planned.index] = end
+        if (turn := self._turns.pop(stream.planned.index, None)) is not None:
+            self._take(*turn)
         if self._plan.load.concurrency is not None and self._unsent and end < self._plan.max_s:
-            self._send(self._unsent.popleft(), end)
+            self._take(self._unsent.popleft(), end)

@@ -50,3 +50,21 @@ def test_a_look_leaves_out_what_may_still_be_too_young() -> None:
     ended = [record(0, sent=0, ttft=4.0), *(record(i, sent=i) for i in (1, 2, 3, 4, 5))]
 
     assert [r.planned.index for r in cohort(planned, ended)] == [0, 1]
+
+
+def test_a_turn_that_waits_for_its_conversation_is_not_held_against_the_engine() -> None:
+    # Requests 2 and 3 were due at 2 and 3 s, but their former turns end late, and 5 s of thinking come after those.
+    planned = [
+        *(PlannedRequest(i, 10, 3, i * 1.0) for i in range(2)),
+        *(PlannedRequest(i, 10, 3, i * 1.0, after=i - 2, think_s=5.0) for i in range(2, 4)),
+        PlannedRequest(4, 10, 3, 4.0),
+        PlannedRequest(5, 10, 3, 30.0),
+    ]
+    done = [record(0, sent=0.0, ttft=9.0), record(4, sent=4.0), record(5, sent=30.0)]
+
+    seen = {one.planned.index: one for one in cohort(planned, done)}
+
+    # 1 runs since 1 s, 2 since the end of 0 and 5 s more; 3 was not sent, because 1 has not ended.
+    assert seen[1].scheduled_s == 1.0
+    assert seen[2].scheduled_s == done[0].end_s + 5.0
+    assert 3 not in seen

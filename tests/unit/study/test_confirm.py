@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from tuner.core.knob import Candidate
+from tuner.core.measurement import Measurement
 from tuner.core.request import Driver, LevelPlan, LevelRecords, RequestRecord
 from tuner.core.slo import parse_slo
-from tuner.core.workload import Lengths, Objective, ObjectiveKind, Workload
-from tuner.probe import Limits
+from tuner.core.workload import Lengths, Objective, ObjectiveKind, Part, Workload
+from tuner.probe import Job, Limits, measure
 from tuner.search import RandomSampler, Screen, load_space
 from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.simulator.truth import Truth
@@ -138,6 +139,18 @@ async def test_a_killed_confirmation_goes_on_with_the_starts_it_has(loop: TrialL
 
     assert len(starts(loop)) == begun
     assert again.comparison == whole.comparison
+
+
+async def test_what_is_held_out_is_for_the_confirmation_alone(loop: TrialLoop, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts: list[Part] = []
+
+    async def spy(driver: Driver, job: Job) -> Measurement:
+        parts.append(job.workload.part)
+        return await measure(driver, job)
+
+    monkeypatch.setattr("tuner.study.loop.measure", spy)
+    await confirmed(loop, MANY)
+    assert parts == [Part.SEARCH] + [Part.HELD_OUT] * (2 * PAIRS)
 
 
 async def test_the_confirmation_ends_with_its_budget(loop: TrialLoop) -> None:

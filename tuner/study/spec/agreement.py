@@ -89,8 +89,8 @@ def _slos(spec: StudySpec) -> Iterator[Disagreement]:
 
 # Where requests come from, and what such a source says itself.
 _SOURCES = {
-    "prompts_file": ("prompt", "shared_prefix", "prefix_groups", "prefix_share"),
-    "trace": ("prompt", "output", "shared_prefix", "prefix_groups", "prefix_share"),
+    "prompts_file": ("prompt", "shared_prefix", "prefix_groups", "prefix_share", "turns", "think"),
+    "trace": ("prompt", "output", "shared_prefix", "prefix_groups", "prefix_share", "turns", "think"),
     "lengths": ("prompt", "output"),
 }
 _WHY = {
@@ -121,6 +121,9 @@ def _workload(spec: StudySpec) -> Iterator[Disagreement]:
         if name not in taken and _changed(workload, name) and not getattr(workload, needed):
             text = f"{getattr(workload, name):g} has no meaning without workload.{needed}, {what}"
             yield Disagreement(("workload", name), text, about)
+    if "think" not in taken and workload.think and workload.turns == 1:
+        text = "has no meaning without workload.turns, of which it is the time in between"
+        yield Disagreement(("workload", "think"), text, about)
     for name in ("prompt", "output"):
         lengths = getattr(workload, name)
         if lengths.shape is Shape.NORMAL and lengths.cv > _WIDEST_NORMAL:
@@ -138,8 +141,8 @@ def _changed(workload: WorkloadSpec, name: str) -> bool:
 def _arrivals(spec: StudySpec) -> Iterator[Disagreement]:
     workload, about = spec.workload, _about("workload")
     if spec.objective.kind is ObjectiveKind.THROUGHPUT:
-        for name in ("arrivals", "burstiness"):
-            if getattr(workload, name) is not None:
+        for name in ("arrivals", "burstiness", "think"):
+            if getattr(workload, name):
                 text = "has no meaning for throughput, which is measured in a closed loop; leave it out"
                 yield Disagreement(("workload", name), text, _about("workload", "objective"))
         return

@@ -108,6 +108,8 @@ class WorkloadSpec(Section):
     arrivals: Arrival | None = Field(default=None, strict=False)
     burstiness: float | None = Field(default=None, ge=0.01, le=100)
     tokenizer: fields.TokenizerFile | None = None
+    turns: int = Field(default=1, ge=1, le=1000)
+    think: fields.Duration = Field(default=0.0, ge=0, le=86400, description="a time from 0s to 24h, e.g. 20s")
 
     @property
     def stated_lengths(self) -> bool:
@@ -139,6 +141,8 @@ class WorkloadSpec(Section):
             arrivals=self.arrivals or (Arrival.POISSON if self.trace is None else Arrival.TRACE),
             burstiness=self.burstiness or 1.0,
             tokenizer=self.tokenizer,
+            turns=self.turns,
+            think_s=self.think,
         )
 
     def identity(self) -> dict[str, Any]:

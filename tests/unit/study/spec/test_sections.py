@@ -121,6 +121,8 @@ def test_the_rest_of_a_workload_reaches_the_core(load: Load, tmp_path: Path) -> 
     assert (workload.held_out, workload.arrivals) == (0.3, Arrival.CONSTANT)
     assert workload.tokenizer == str(tmp_path / "tokenizer.json")
     assert load(SIMULATED + "workload: {shared_prefix: 9, prefix_share: 0.8}\n").core_workload().prefix_share == 0.8
+    talk = load(SIMULATED + "workload: {turns: 5, think: 20s}\n").core_workload()
+    assert (talk.turns, talk.think_s) == (5, 20.0)
 
 
 def test_a_cluster_needs_no_more_than_its_mention(load: Load) -> None:
