@@ -126,10 +126,9 @@ async def hold(session: Session, load: Load, slos: Sequence[Slo], extent: Extent
     An open loop sends for the duration, or all requests, and lets them end. A closed loop that is held for a duration
     ends with it: what still runs is counted as unfinished. A level that is void is so marked, and not run again.
     """
-    longest = session.requests.most_output_tokens
-    planned = size_of(load, slos, session.job.limits, session.e2e_s, most_tokens=longest)
-    size = _extended(planned, load, extent, session.e2e_s)
-    test = LevelTest(load, tuple(slos), session.requests.draw(load, size.requests), size)
+    size = _extended(session.size(load, slos), load, extent, session.e2e_s)
+    requests = session.requests.draw(load, size.requests)
+    test = LevelTest(load, tuple(slos), requests, size, dispersion=session.requests.dispersion)
     return test.level(await session.driver.level(test.plan(), lambda _: False))
 
 

@@ -77,7 +77,7 @@ class Session:
         A `proof` may take longer, so that it can pass in spite of some exceedances. A level that is void is run once
         more; void again, it raises TrialFailed.
         """
-        size = self._size(load, slos, proof)
+        size = self.size(load, slos, proof)
         if most is not None:
             size = replace(size, count=min(size.count, most))
         size = replace(size, max_s=min(size.max_s, max_s))
@@ -103,11 +103,12 @@ class Session:
 
     def level_s(self, rate: float, *, proof: bool = False) -> float:
         """Seconds that a level (or a proof) at `rate` takes, roughly, where nothing ends it early."""
-        size = self._size(Load(rate=rate), self.job.slos, proof)
+        size = self.size(Load(rate=rate), self.job.slos, proof)
         opening_s = self.requests.opening(Load(rate=rate)) / rate
         return opening_s + size.count / rate + LATENCIES * self.e2e_s
 
-    def _size(self, load: Load, slos: Sequence[Slo], proof: bool) -> Size:
+    def size(self, load: Load, slos: Sequence[Slo], proof: bool = False) -> Size:
+        """How much a level at this load sends, by what is known of the engine and its requests so far."""
         most = self.requests.most_output_tokens
         size = size_of(load, slos, self.job.limits, self.e2e_s, most_tokens=most, proof=proof)
         opening = self.requests.opening(load)

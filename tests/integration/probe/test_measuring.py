@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.integration.probe.driving import driving
@@ -10,7 +13,7 @@ from tuner.core.cause import Cause, TrialFailed
 from tuner.core.knob import Candidate
 from tuner.core.request import Driver
 from tuner.core.slo import parse_slo
-from tuner.core.workload import Lengths, Objective, Workload
+from tuner.core.workload import Arrival, Lengths, Objective, Workload
 from tuner.probe import Job, Limits, measure, soak
 from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.targets.simulated import SimulatedTarget
@@ -37,6 +40,32 @@ async def test_a_whole_measurement_over_http_with_calibrated_prompts() -> None:
     sent = [3 * len(body["prompt"].split()) + 7 for body in server.bodies[-50:]]
     assert sum(sent) / len(sent) == pytest.approx(140, abs=3)
     assert len({body["prompt"] for body in server.bodies}) == len(server.bodies)
+
+
+async def test_a_trace_is_replayed_over_http_with_what_its_prompts_have_in_common(tmp_path: Path) -> None:
+    server = FakeOpenAI(first_s=0.01, step_s=0.001)
+    path = tmp_path / "trace.jsonl"
+    line = {"input_length": 700, "output_length": 4}
+    path.write_text(
+        "".join(json.dumps({**line, "timestamp": 10 * i, "hash_ids": [0, 1 + i]}) + "\n" for i in range(500))
+    )
+    job = Job(
+        Workload(trace=str(path), arrivals=Arrival.TRACE),
+        Objective(rate=60),
+        (parse_slo("ttft p95 <= 2s"), parse_slo("error rate <= 1%")),
+        seed=3,
+        incumbent_rate=60,
+        limits=Limits(levels=1),
+    )
+    async with driving(server, "good") as driver:
+        measurement = await measure(driver, job)
+
+    assert measurement.value == pytest.approx(240, rel=0.01)
+    texts = [body["prompt"].split() for body in server.bodies[-50:]]
+    assert {3 * len(words) + 7 for words in texts} <= {699, 700, 701}
+    # One block of 512 tokens begins all prompts of the level; the rest is each one's own.
+    assert len({" ".join(words[: 512 // 3]) for words in texts}) == 1
+    assert len({" ".join(words) for words in texts}) == len(texts)
 
 
 async def test_a_soak_fails_when_requests_do() -> None:
