@@ -199,11 +199,14 @@ class HttpDriver:
         return Volley(
             self._endpoint + _PATHS[self._api],
             {**self._headers, "Content-Type": "application/json", "Accept-Encoding": "identity"},
-            tuple(Shot(planned.index, planned.arrival_s, self._payload(planned)) for planned in plan.requests),
+            tuple(self._shot(planned) for planned in plan.requests),
             plan.load.concurrency,
             plan.timeout_s,
             plan.max_s,
         )
+
+    def _shot(self, planned: PlannedRequest) -> Shot:
+        return Shot(planned.index, planned.arrival_s, self._payload(planned), planned.after, planned.think_s)
 
     def _payload(self, planned: PlannedRequest) -> bytes:
         if planned.text is None:

@@ -19,11 +19,16 @@ CANCELLED = "cancelled"
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """One request, ready to be sent: `body` is its JSON; `arrival_s` None means when a client is free."""
+    """One request, ready to be sent: `body` is its JSON; `arrival_s` None means when a client is free.
+
+    The next turn of a conversation waits until `think_s` after the request with the index `after` has ended.
+    """
 
     index: int
     arrival_s: float | None
     body: bytes
+    after: int | None = None
+    think_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +43,17 @@ class Volley:
     max_s: float
 
     def share(self, number: int, of: int) -> Volley:
-        """Every `of`-th request, beginning with `number`, and as many of the clients."""
+        """Every `of`-th conversation (a request of its own is one), from `number` on, and as many of the clients."""
         clients = None if self.concurrency is None else len(range(number, self.concurrency, of))
-        return replace(self, shots=self.shots[number::of], concurrency=clients)
+        conversation: dict[int, int] = {}
+        begun = 0
+        for shot in self.shots:
+            if shot.after is None:
+                conversation[shot.index], begun = begun, begun + 1
+            else:
+                conversation[shot.index] = conversation[shot.after]
+        shots = tuple(shot for shot in self.shots if conversation[shot.index] % of == number)
+        return replace(self, shots=shots, concurrency=clients)
 
 
 @dataclass(frozen=True, slots=True)

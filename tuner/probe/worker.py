@@ -49,6 +49,12 @@ class Level:
         self._requests = {
             shot.index: b"%s%d\r\n\r\n%s" % (head, len(shot.body), shot.body) for shot in self.volley.shots
         }
+        # When requests ended that another one waits for.
+        self._ends: dict[int, asyncio.Future[float]] = {
+            shot.after: asyncio.get_running_loop().create_future()
+            for shot in self.volley.shots
+            if shot.after is not None
+        }
 
     def now(self) -> float:
         """Seconds since the level's start."""
@@ -106,7 +112,7 @@ class Level:
             await asyncio.wait([task])
 
     def _launch(self, shot: Shot, scheduled_s: float) -> asyncio.Task[None]:
-        task = asyncio.create_task(self._send(shot, scheduled_s))
+        task = asyncio.create_task(self._take(shot, scheduled_s))
         self.running.add(task)
         task.add_done_callback(self._retire)
         return task
@@ -115,6 +121,15 @@ class Level:
         self.running.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self.broken = task.exception()
+
+    async def _take(self, shot: Shot, scheduled_s: float) -> None:
+        """Send a request at its time, or when its conversation is ready for it."""
+        if shot.after is not None:
+            scheduled_s = max(scheduled_s, await self._ends[shot.after] + shot.think_s)
+            await self._until(scheduled_s)
+        await self._send(shot, scheduled_s)
+        if shot.index in self._ends:
+            self._ends[shot.index].set_result(self.now())
 
     async def _send(self, shot: Shot, scheduled_s: float) -> None:
         sent_s = self.now()

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,36 @@ async def test_one_killed_process_of_several_ends_the_level() -> None:
         with pytest.raises(TrialFailed, match="signal 9"):
             await level
         assert driver.load_pids == ()
+
+
+@pytest.mark.parametrize("rate", [50, None])
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_turn_waits_for_the_turn_before_it_and_for_its_reader(rate: float | None, processes: int) -> None:
+    turns = replace(
+        plan(12, rate=rate, concurrency=4),
+        requests=tuple(
+            replace(request, after=request.index - 4 if request.index >= 4 else None, think_s=0.1)
+            for request in plan(12, rate=rate).requests
+        ),
+    )
+    async with driving(FakeOpenAI(), "good", processes=processes) as driver:
+        found = await driver.level(turns, lambda _: False)
+
+    assert len(found.records) == 12
+    for record in found.records[4:]:
+        before = found.records[record.planned.index - 4]
+        assert record.sent_s >= record.scheduled_s >= before.end_s + 0.1 - 1e-9
+        assert record.sent_s < before.end_s + 0.2
+    assert found.lag_p99_s < 0.05
+
+
+async def test_a_turn_that_is_not_due_at_the_levels_end_is_never_sent() -> None:
+    server = FakeOpenAI()
+    turns = plan(2, rate=100, max_s=0.5)
+    first, second = turns.requests
+    turns = replace(turns, requests=(first, replace(second, after=0, think_s=60.0)))
+    async with driving(server, "good") as driver:
+        found = await driver.level(turns, lambda _: False)
+
+    assert [record.planned.index for record in found.records] == [0]
+    assert found.sent == len(server.bodies) == 1
