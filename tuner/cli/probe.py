@@ -49,6 +49,9 @@ def probe(
         str | None, _option("REQ/S,...", "Levels at these requests/s; with --capacity where it begins.")
     ] = None,
     concurrency: Annotated[str | None, _option("NUMBER,...", "Levels of so many clients that each wait.")] = None,
+    stages: Annotated[
+        str | None, _option("TIME:REQ/S,...", "One level of a changing rate: 30s:2,60s:2..8 (from 2 up to 8).")
+    ] = None,
     capacity: Annotated[
         bool,
         typer.Option("--capacity", help="Find the highest rate that meets every SLO.", rich_help_panel=_LEVELS),

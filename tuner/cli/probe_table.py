@@ -181,6 +181,8 @@ def facts(result: ProbeResult) -> Iterator[tuple[str, str | Text]]:
     if result.verdict is not None and (result.capacity is None or result.verdict is not Answer.PASS):
         words, style = _VERDICTS[result.verdict]
         yield "verdict", Text(words, style=style)
+    if result.asked.extent is not None and result.asked.extent.stages is not None:
+        yield "stages", str(result.asked.extent.stages)
     yield "sent", f"{workload_text(result.asked.workload)}; seed {result.asked.seed}"
     yield "took", f"{units.duration(result.wall_s)}, {units.duration(result.probe_s)} of them under measured load"
 

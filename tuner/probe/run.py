@@ -13,6 +13,7 @@ from tuner.core.measurement import Answer, Level, Measurement
 from tuner.core.request import Driver, LevelPlan, LevelRecords
 from tuner.core.slo import Slo
 from tuner.core.workload import Load
+from tuner.probe.arrivals import Stages, arrivals_of
 from tuner.probe.capacity import measure
 from tuner.probe.job import Job, Limits
 from tuner.probe.level import LevelTest, Size, size_of
@@ -26,10 +27,14 @@ _FASTER = 2.0
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of a level is wanted whatever it shows: so many requests, or so many seconds of sending."""
+    """How much of a level is wanted whatever it shows: so many requests, so many seconds of sending, or stages.
+
+    A level in stages has a rate that changes, and its load is their mean.
+    """
 
     requests: int | None = None
     duration_s: float | None = None
+    stages: Stages | None = None
 
 
 @dataclass(frozen=True)
@@ -124,10 +129,15 @@ async def hold(session: Session, load: Load, slos: Sequence[Slo], extent: Extent
     """Run one level of exactly this extent: it is looked at once, at its end, and never stopped early.
 
     An open loop sends for the duration, or all requests, and lets them end. A closed loop that is held for a duration
-    ends with it: what still runs is counted as unfinished. A level that is void is so marked, and not run again.
+    ends with it: what still runs is counted as unfinished. A level that is void is so marked, and not run again. The
+    stages of a level have no trace's times: they bend those of any other process.
     """
     size = _extended(session.size(load, slos), load, extent, session.e2e_s)
-    requests = session.requests.draw(load, size.requests)
+    if extent.stages is None:
+        requests = session.requests.draw(load, size.requests)
+    else:
+        process = arrivals_of(Load(rate=1.0), session.job.workload)
+        requests = session.requests.spread(replace(extent.stages, process=process), load, size.requests)
     test = LevelTest(load, tuple(slos), requests, size, dispersion=session.requests.dispersion)
     return test.level(await session.driver.level(test.plan(), lambda _: False))
 
@@ -141,7 +151,9 @@ def _precision(load: Load, job: Job) -> float | None:
 
 def _extended(size: Size, load: Load, extent: Extent, e2e_s: float) -> Size:
     """A level's size once somebody has said how long it is to be."""
-    if extent.requests is not None:
+    if extent.stages is not None:
+        requests = extent.stages.requests
+    elif extent.requests is not None:
         requests = extent.requests
     else:
         assert extent.duration_s is not None

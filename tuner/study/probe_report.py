@@ -121,6 +121,7 @@ def probe_report(result: ProbeResult, *, series: bool = True) -> dict[str, Any]:
         "server": {"url": asked.endpoint, "model": result.model, "api": asked.workload.api.value},
         "asked": {
             "levels": [encode(load) for load in asked.loads],
+            "stages": encode(asked.extent.stages.stages) if asked.extent and asked.extent.stages else None,
             "capacity": not asked.loads,
             "slos": [str(slo) for slo in asked.slos],
             "requests": asked.extent.requests if asked.extent else None,

@@ -11,19 +11,37 @@ from pydantic import Field, ValidationError
 
 from tuner.core.errors import InvalidInput
 from tuner.core.slo import Slo
-from tuner.core.workload import Count, Load, Objective, ObjectiveKind, Workload
+from tuner.core.workload import Arrival, Count, Load, Objective, ObjectiveKind, Workload
 from tuner.probe import Job, Limits
+from tuner.probe.arrivals import Stage, Stages
 from tuner.probe.run import Extent
 from tuner.study.spec import StudySpec, load_spec
 from tuner.study.spec.complaints import complaint, explain
 from tuner.study.spec.document import FieldPath, parse_scalar
 from tuner.study.spec.fields import Duration
+from tuner.study.spec.quantity import parse_duration
 from tuner.study.spec.sections import LEAST_PROMISE, Section
 
-_OWN = ("url", "file", "rate", "concurrency", "capacity", "requests", "duration", "processes", "model", "header")
+_OWN = (
+    "url",
+    "file",
+    "stages",
+    "rate",
+    "concurrency",
+    "capacity",
+    "requests",
+    "duration",
+    "processes",
+    "model",
+    "header",
+)
 _HEADER = re.compile(r"\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*:\s*(\S.*?)\s*")
 _ENDPOINT = "--endpoint: target.kubernetes.endpoint:"
-_MODES = "--rate 5 or --rate 2,4,8 (levels at these rates), --concurrency 16 (clients that wait), or --capacity"
+_MODES = (
+    "--rate 5 or --rate 2,4,8 (levels at these rates), --concurrency 16 (clients that wait), --stages 30s:2,60s:2..8 "
+    "(a rate that changes), or --capacity"
+)
+_STAGE = "DURATION:REQ/S or DURATION:REQ/S..REQ/S, e.g. 30s:2,60s:2..8,30s:8"
 
 
 class _Sizes(Section):
@@ -70,27 +88,33 @@ def read_probing(options: Mapping[str, Any]) -> Probing:
     Raises InvalidInput with every mistake: the option, the value and what is allowed.
     """
     given = {name: value for name, value in options.items() if value not in (None, False, [])}
-    specs, problems = _specs(given)
+    stages, problems = _stages(given)
+    specs, unread = _specs(given, stages)
     sizes, found = _sizes(given)
     headers, wrong = _headers(given.get("header", []))
-    problems = [*_modes(given), *problems, *found, *wrong]
+    problems = [*_modes(given), *problems, *unread, *found, *wrong]
     if problems or not specs or sizes is None:
         raise InvalidInput(*dict.fromkeys(problems))
     first = specs[0]
+    workload = first.core_workload()
+    if stages is not None and workload.arrivals is Arrival.TRACE:
+        raise InvalidInput(
+            "--stages: bend the times of arrivals, and a trace has its own; add --arrivals poisson, or leave them out"
+        )
     capacity = "capacity" in given
     slos = first.core_slos() if capacity or "slo" in given or ("file" in given and first.slos is not None) else ()
-    extent = Extent(sizes.requests, sizes.duration) if sizes.requests or sizes.duration else None
+    extent = Extent(sizes.requests, sizes.duration, stages)
     assert first.target.kubernetes is not None
     assert first.target.kubernetes.endpoint is not None
     return Probing(
         endpoint=first.target.kubernetes.endpoint.removesuffix("/v1"),
         model=given.get("model"),
         headers=headers,
-        workload=first.core_workload(),
+        workload=workload,
         slos=slos,
         loads=() if capacity else tuple(_load(spec) for spec in specs),
         start_rate=first.objective.rate if capacity else None,
-        extent=extent,
+        extent=None if extent == Extent() else extent,
         processes=sizes.processes,
         seed=first.seed,
         limits=first.core_limits(),
@@ -100,30 +124,48 @@ def read_probing(options: Mapping[str, Any]) -> Probing:
 
 def _modes(given: Mapping[str, Any]) -> Iterator[str]:
     """Whether what is to be measured is said once, and fits together."""
-    capacity = "capacity" in given
-    if not given.keys() & {"rate", "concurrency", "capacity"}:
+    modes = [name for name in ("rate", "concurrency", "stages", "capacity") if name in given]
+    if not modes:
         yield f"say what to measure: {_MODES}"
-    if "concurrency" in given and (capacity or "rate" in given):
-        other = "capacity" if capacity else "rate"
-        yield f"--concurrency: is given together with --{other}; allowed: one of {_MODES}"
-    if capacity and "," in str(given.get("rate", "")):
+    capacity = "capacity" in modes
+    if len(modes) > 1 and modes != ["rate", "capacity"]:
+        yield f"--{modes[-1]}: is given together with --{modes[0]}; allowed: one of {_MODES}"
+    elif capacity and "," in str(given.get("rate", "")):
         yield f"--rate: {given['rate']!r} is several; with --capacity it is where the search begins, e.g. --rate 5"
     for name in ("requests", "duration"):
         if capacity and name in given:
             yield f"--{name}: has no meaning for --capacity, whose levels last until they are certain; leave it out"
+        if "stages" in modes and name in given:
+            yield f"--{name}: has no meaning for --stages, which say how long they last; leave it out"
     if str(given.get("file")) == "-" and "," in f"{given.get('rate', '')}{given.get('concurrency', '')}":
         yield "--file: - can be read once, which is not enough for several levels; allowed: the path of a file"
     if "requests" in given and "duration" in given:
         yield "--duration: is given together with --requests; allowed: one of them"
 
 
-def _specs(given: Mapping[str, Any]) -> tuple[list[StudySpec], list[str]]:
+def _stages(given: Mapping[str, Any]) -> tuple[Stages | None, list[str]]:
+    """The stages of a changing rate."""
+    if "stages" not in given:
+        return None, []
+    try:
+        return Stages(tuple(_stage(part) for part in given["stages"].split(","))), []
+    except ValueError:
+        return None, [f"--stages: {given['stages']!r} can't be read; allowed: {_STAGE}"]
+
+
+def _stage(text: str) -> Stage:
+    duration, _, rates = text.partition(":")
+    begin, dots, end = rates.partition("..")
+    return Stage(parse_duration(duration), float(begin), float(end) if dots else None)
+
+
+def _specs(given: Mapping[str, Any], stages: Stages | None) -> tuple[list[StudySpec], list[str]]:
     """A study's specification for each load, and what is wrong with them."""
     specs, problems = [], []
     shared = {"endpoint": given["url"], **{name: value for name, value in given.items() if name not in _OWN}}
     if not given.keys() & {"slo", "file", "capacity"}:  # a study would assume promises of latency
         shared["slo"] = [str(LEAST_PROMISE)]
-    for objective in _objectives(given):
+    for objective in _objectives(given, stages):
         try:
             specs.append(load_spec(given.get("file"), {**shared, **objective}))
         except InvalidInput as error:
@@ -131,8 +173,10 @@ def _specs(given: Mapping[str, Any]) -> tuple[list[StudySpec], list[str]]:
     return specs, problems
 
 
-def _objectives(given: Mapping[str, Any]) -> list[dict[str, str]]:
+def _objectives(given: Mapping[str, Any], stages: Stages | None) -> list[dict[str, str]]:
     """The objectives of studies that hold the same loads."""
+    if stages is not None:
+        return [{"objective": ObjectiveKind.HEADROOM.value, "rate": f"{stages.rate:.6g}"}]
     if "capacity" in given or not given.keys() & {"rate", "concurrency"}:
         start = {name: given[name] for name in ("rate",) if "," not in given.get(name, ",")}
         return [{"objective": ObjectiveKind.CAPACITY.value, **start}]

@@ -15,6 +15,7 @@ from tuner.core.request import UNFINISHED, LevelPlan, LevelRecords, RequestRecor
 from tuner.core.slo import parse_slo
 from tuner.core.workload import Count, Lengths, Load, Objective, ObjectiveKind, Workload
 from tuner.probe import Job
+from tuner.probe.arrivals import Stage, Stages
 from tuner.probe.run import Began, Extent, Held, ProbeRun
 from tuner.probe.session import Session
 
@@ -71,6 +72,18 @@ async def test_a_closed_loop_ends_with_the_duration_that_was_asked_for() -> None
     assert held.level.duration_s == pytest.approx(20.0, abs=1.0)
     assert held.level.errors.get(UNFINISHED, 0) <= 8
     assert held.level.request_rate == pytest.approx(20.0, rel=0.1)  # 8 servers of 0.4 s
+
+
+async def test_a_level_may_have_a_rate_that_changes() -> None:
+    driver = QueueDriver()
+    stages = Stages((Stage(20, 2), Stage(20, 2, 10), Stage(20, 10)))
+    run = ProbeRun(driver, JOB, [Load(rate=stages.rate)], Extent(stages=stages))
+    await run.go()
+    due = [request.arrival_s or 0.0 for request in driver.plans[-1].requests]
+    by_stage = [sum(20 * number < when <= 20 * (number + 1) for when in due) for number in range(3)]
+    assert by_stage == pytest.approx([40, 120, 200], rel=0.25)
+    assert run.held[0].recorded == len(due) == 360
+    assert due[-1] == pytest.approx(60.0)
 
 
 async def test_a_level_of_an_extent_does_not_stop_where_its_slo_has_failed() -> None:

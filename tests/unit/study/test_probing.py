@@ -9,6 +9,7 @@ import pytest
 
 from tuner.core.errors import InvalidInput
 from tuner.core.workload import Api, Lengths, Load
+from tuner.probe.arrivals import Stage, Stages
 from tuner.probe.run import Extent
 from tuner.study.probing import Probing, read_probing
 
@@ -65,6 +66,13 @@ def test_how_long_a_level_is_may_be_said() -> None:
     assert _read(rate="1", duration="1min30s").extent == Extent(duration_s=90.0)
 
 
+def test_a_rate_may_change_in_stages() -> None:
+    asked = _read(stages="30s:2, 1min:2..8,10s:0..4")
+    assert asked.extent == Extent(stages=Stages((Stage(30, 2), Stage(60, 2, 8), Stage(10, 0, 4))))
+    assert asked.loads == (Load(rate=3.8),)  # on average
+    assert asked.slos == ()
+
+
 def test_headers_are_read_and_the_version_is_no_part_of_the_address() -> None:
     asked = _read(rate="1", url=f"{URL}/v1/", header=["X-Team: search ", "Authorization:Bearer a:b"])
     assert asked.headers == {"X-Team": "search", "Authorization": "Bearer a:b"}
@@ -101,10 +109,15 @@ def test_a_study_s_file_says_what_options_leave_open(tmp_path: Path) -> None:
         ({"rate": "fast"}, "--rate: objective.rate: 'fast' is not a number"),
         ({"concurrency": "1.5"}, "--concurrency: objective.concurrency: 1.5 is not a whole number"),
         ({"rate": "1", "concurrency": "4"}, "--concurrency: is given together with --rate; allowed: one of"),
-        ({"capacity": True, "concurrency": "4"}, "--concurrency: is given together with --capacity"),
+        ({"capacity": True, "concurrency": "4"}, "--capacity: is given together with --concurrency"),
         ({"capacity": True, "rate": "1,2"}, "--rate: '1,2' is several; with --capacity it is where"),
         ({"capacity": True, "duration": "60s"}, "--duration: has no meaning for --capacity"),
         ({"rate": "1", "requests": "5", "duration": "60s"}, "--duration: is given together with --requests"),
+        ({"stages": "30s:2", "rate": "1"}, "--stages: is given together with --rate"),
+        ({"stages": "30:2"}, "--stages: '30:2' can't be read; allowed: DURATION:REQ/S or DURATION:REQ/S..REQ/S, e.g."),
+        ({"stages": "30s:-1"}, "--stages: '30s:-1' can't be read"),
+        ({"stages": "30s"}, "--stages: '30s' can't be read"),
+        ({"stages": "30s:2", "requests": "9"}, "--requests: has no meaning for --stages, which say how long they last"),
         ({"rate": "1", "requests": "0"}, "--requests: 0 is too small; allowed: a whole number from 1 to 1000000"),
         ({"rate": "1", "duration": "60"}, "--duration: 60 has no unit; did you mean 60s or 60min?"),
         ({"rate": "1", "duration": "0s"}, "--duration: '0s' is too small; allowed: a time of 1s to 24h, e.g. 60s"),
@@ -118,6 +131,18 @@ def test_a_study_s_file_says_what_options_leave_open(tmp_path: Path) -> None:
 )
 def test_what_can_not_be_is_refused_with_what_is_allowed(options: dict[str, Any], expected: str) -> None:
     assert any(expected in problem for problem in _problems(**options)), _problems(**options)
+
+
+def test_stages_bend_no_times_of_a_trace(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.csv"
+    trace.write_text(
+        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.0,374,44\n2023-11-16 18:15:47.0,9,8\n"
+    )
+    problems = _problems(stages="30s:2", trace=str(trace))
+    assert problems == [
+        "--stages: bend the times of arrivals, and a trace has its own; add --arrivals poisson, or leave them out"
+    ]
+    assert _read(stages="30s:2", trace=str(trace), arrivals="poisson").workload.trace == str(trace)
 
 
 def test_all_mistakes_are_told_at_once_and_each_once() -> None:
