@@ -2,7 +2,8 @@
 
 It prints its port, serves until its standard input ends, and then writes one JSON line a stream to LOG. Chunks have the
 fields and the framing of vLLM's. Times are of CLOCK_MONOTONIC, taken just before the system call that sends: a
-transport of asyncio may keep bytes back until its loop has turned, so there is none here. Standard library only.
+transport of asyncio may keep bytes back until its loop has turned, so there is none here. When a request arrived, the
+kernel says. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import heapq
 import json
 import select
 import socket
+import struct
 import sys
 import time
 from dataclasses import dataclass, field
@@ -23,6 +25,8 @@ _FIRST_TOKEN_NS = 50_000_000
 # So many tokens may leave before requests are looked for: a request waits for its stamp no longer than they take.
 _TURN = 16
 _DEFAULT_TOKENS = 16
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python does not name it
+_STAMP = struct.Struct("qq")  # struct timespec, of the realtime clock
 _STREAM_HEAD = (
     b"HTTP/1.1 200 OK\r\nserver: uvicorn\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
     b"transfer-encoding: chunked\r\n\r\n"
@@ -130,12 +134,13 @@ class Stub:
                 accepted, _ = self._listening.accept()
                 accepted.setblocking(False)
                 accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                accepted.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
                 self._connections[accepted.fileno()] = Connection(accepted)
                 self._events.register(accepted, select.EPOLLIN)
 
     def _read(self, connection: Connection) -> None:
         try:
-            data = connection.socket.recv(1 << 16)
+            data, ancillary, _, _ = connection.socket.recvmsg(1 << 16, socket.CMSG_SPACE(_STAMP.size))
         except BlockingIOError:
             return
         except ConnectionError:
@@ -144,6 +149,7 @@ class Stub:
             self._close(connection)
             return
         connection.read += data
+        received_ns = _arrival_ns(ancillary)
         head, blank, rest = connection.read.partition(b"\r\n\r\n")
         if not blank:
             return
@@ -152,10 +158,11 @@ class Stub:
         size = int(headers.get("content-length", 0))
         if len(rest) >= size:
             connection.read = rest[size:]
-            self._answer(connection, request, headers, rest[:size])
+            self._answer(connection, request, headers, rest[:size], received_ns)
 
-    def _answer(self, connection: Connection, request: str, headers: dict[str, str], body: bytes) -> None:
-        received_ns = time.monotonic_ns()
+    def _answer(
+        self, connection: Connection, request: str, headers: dict[str, str], body: bytes, received_ns: int
+    ) -> None:
         method, path, _ = request.split(" ", 2)
         if (method, path) == ("POST", "/v1/completions"):
             self._begin(connection, headers, json.loads(body), received_ns)
@@ -176,7 +183,7 @@ class Stub:
         earliest_ns = received_ns + _FIRST_TOKEN_NS
         stream = Stream(
             connection,
-            (prompt.split(" ", 1)[0], headers.get("x-request-id", answer), answer),
+            (prompt.split(" ", 1)[0], headers.get("x-request-id", ""), answer),
             tokens,
             received_ns,
             earliest_ns + (phase_ns - earliest_ns) % self._interval_ns,
@@ -208,6 +215,15 @@ class Stub:
             del self._connections[connection.socket.fileno()]
             self._events.unregister(connection.socket)
             connection.socket.close()
+
+
+def _arrival_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """When the bytes just read arrived: that they were read later is no matter of the client's."""
+    now_ns = time.monotonic_ns()
+    if not ancillary:
+        return now_ns
+    seconds, nanoseconds = _STAMP.unpack(ancillary[0][2])
+    return seconds * 1_000_000_000 + nanoseconds + now_ns - time.time_ns()
 
 
 def _whole(status: str, body: bytes) -> bytes:
