@@ -130,7 +130,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--fresh", action="store_true", help="don't use what earlier runs have kept")
     parser.add_argument("--write", action="store_true", help="put the table into docs/results.md")
     options = parser.parse_args(arguments)
-    header = ["workload", "search", "default", "winner", "finalist", "answer", "gain [95 %]", "starts", "failed", "minutes"]
+    header = [
+        "workload",
+        "search",
+        "default",
+        "winner",
+        "finalist",
+        "answer",
+        "gain [95 %]",
+        "starts",
+        "failed",
+        "minutes",
+    ]
     rows = []
     for case in CASES if options.case is None else (CASES[options.case],):
         for sampler in SAMPLERS:
