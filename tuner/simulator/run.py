@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from tuner.core.request import UNFINISHED, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
+from tuner.core.serverside import ServerSample, ServerSamples
 from tuner.core.workload import Load
 from tuner.simulator.cost import StepCost
 from tuner.simulator.scheduler import Scheduler, SimRequest, prefix_hashes
 from tuner.simulator.settings import Settings
 
 Stop = Callable[[Sequence[RequestRecord]], bool]
+
+_LOOK_S = 1.0  # between samples of what the engine shows, as the probe takes them from a real one
 
 
 class Noise:
@@ -106,6 +109,9 @@ class LevelRun:
         self._ended_s: dict[int, float] = {}
         self._streams: dict[int, _Stream] = {}  # sent and not ended, in the order sent
         self._records: list[RequestRecord] = []
+        self._late: list[RequestRecord] = []  # ended after the level was stopped
+        self._samples: list[ServerSample] = []
+        self._next_look_s = _LOOK_S
         self._sent = 0
         self._stopped = False
 
@@ -113,11 +119,13 @@ class LevelRun:
         """Run to the end, or until told to stop. Raises TrialFailed where `watch` does."""
         counters = self._scheduler.counters
         preemptions = counters.preemptions
+        before = self._shown()
         try:
             self._loop()
         finally:
             for index in self._streams:
                 self._scheduler.cancel(index)
+        cut_off = [_record(stream, UNFINISHED, self._now) for stream in self._streams.values()]
         self._records.sort(key=lambda record: record.planned.index)
         return LevelRecords(
             records=tuple(self._records),
@@ -125,6 +133,8 @@ class LevelRun:
             sent=self._sent,
             foreign=0,
             preemptions=counters.preemptions - preemptions,
+            cancelled=(*self._late, *cut_off),
+            server=ServerSamples(before, tuple(self._samples), self._shown()),
         )
 
     @property
@@ -144,6 +154,9 @@ class LevelRun:
                 self._now = max(self._now, self._next_event())
                 continue
             self._advance()
+            if self._now >= self._next_look_s:
+                self._samples.append(ServerSample(self._now, self._gauges()))
+                self._next_look_s = self._now + _LOOK_S
 
     def _advance(self) -> None:
         stretch = self._scheduler.run_ahead(self._next_event() - self._now)
@@ -181,6 +194,30 @@ class LevelRun:
         if self._streams:
             times.append(next(iter(self._streams.values())).sent_s + self._plan.timeout_s)
         return min(times)
+
+    def _gauges(self) -> dict[str, float]:
+        scheduler = self._scheduler
+        return {
+            "running": len(scheduler.running),
+            "waiting": len(scheduler.waiting),
+            "kv_usage": scheduler.kv_usage,
+        }
+
+    def _shown(self) -> dict[str, float]:
+        """What a real engine would show on /metrics, under the names of core.serverside."""
+        counters, drafted = self._scheduler.counters, self._scheduler.settings.num_speculative_tokens
+        return {
+            **self._gauges(),
+            "requests": counters.finished,
+            "preemptions": counters.preemptions,
+            "prompt_tokens": counters.prompt_tokens,
+            "output_tokens": counters.generated_tokens,
+            "prefix_queries": counters.prefix_queries,
+            "prefix_hits": counters.prefix_hits,
+            "draft_tokens": counters.drafted,
+            "accepted_tokens": counters.accepted,
+            "drafts": counters.drafted / drafted if drafted else 0,
+        }
 
     def _send_first(self) -> None:
         if self._plan.load.concurrency is not None:
@@ -252,23 +289,12 @@ class LevelRun:
 
     def _end(self, stream: _Stream, error: str | None, at_s: float | None = None) -> None:
         del self._streams[stream.planned.index]
-        if self._stopped:
-            return
         end = self._now if at_s is None else at_s
-        seen = len(stream.token_s) if error is None else bisect.bisect_right(stream.token_s, end)
-        self._records.append(
-            RequestRecord(
-                planned=stream.planned,
-                scheduled_s=stream.scheduled_s,
-                sent_s=stream.sent_s,
-                end_s=end,
-                token_s=tuple(stream.token_s[:seen]),
-                event_tokens=tuple(stream.event_tokens[:seen]),
-                prompt_tokens=stream.planned.prompt_tokens,
-                output_tokens=sum(stream.event_tokens[:seen]),
-                error=error,
-            )
-        )
+        record = _record(stream, error, end)
+        if self._stopped:
+            self._late.append(record)
+            return
+        self._records.append(record)
         if self._stop is not None and len(self._records) in self._plan.looks and self._stop(self._records):
             self._stopped = True
         self._ended_s[stream.planned.index] = end
@@ -276,3 +302,18 @@ class LevelRun:
             self._take(*turn)
         if self._plan.load.concurrency is not None and self._unsent and end < self._plan.max_s:
             self._take(self._unsent.popleft(), end)
+
+
+def _record(stream: _Stream, error: str | None, end_s: float) -> RequestRecord:
+    seen = len(stream.token_s) if error is None else bisect.bisect_right(stream.token_s, end_s)
+    return RequestRecord(
+        planned=stream.planned,
+        scheduled_s=stream.scheduled_s,
+        sent_s=stream.sent_s,
+        end_s=end_s,
+        token_s=tuple(stream.token_s[:seen]),
+        event_tokens=tuple(stream.event_tokens[:seen]),
+        prompt_tokens=stream.planned.prompt_tokens,
+        output_tokens=sum(stream.event_tokens[:seen]),
+        error=error,
+    )
