@@ -15,13 +15,16 @@ from typing import Any
 
 from tuner.core.knob import Candidate
 from tuner.core.request import Driver, GreedyOutput
+from tuner.core.workload import Part, Workload
 from tuner.probe.output_check import MAX_TOKENS, PROMPTS, Agreement, compare
+from tuner.probe.prompts import part_of, read_prompts
 from tuner.probe.soak import soak
 from tuner.store import TrialKind, TrialRecord
 from tuner.store.codec import decode, encode
 from tuner.study.finalist import finalist
 from tuner.study.gain import BLOCK, Block, Comparison, clearly_better, compare_blocks, estimate, hopeless, looks, order
 from tuner.study.loop import Outcome, TrialLoop
+from tuner.study.progress import Note
 
 _CONCURRENCY = 64  # for the soak, where the engine does not say how many requests it runs at once
 _SHORT_S = 5.0  # nothing is learnt in less
@@ -93,6 +96,8 @@ class Confirming:
     async def run(self) -> Confirmation:
         """Start, measure and compare until the rule gives an answer. Takes up a confirmation that was killed."""
         await self._recall()
+        if (said := await asyncio.to_thread(_prompts_used, self.loop.aim.workload)) is not None:
+            self.loop.observe(Note(said))
         pairs = self.loop.ledger.budget.pairs
         sequence = order(pairs, self.loop.aim.seed)
         trials: list[TrialRecord] = []
@@ -248,6 +253,17 @@ async def confirm(loop: TrialLoop, search_ended: str) -> Confirmation:
         return Confirmation(Conclusion.NO_CHANGE, "the best that was found is what runs already")
     check_output = loop.space.may_change_output(baseline.candidate, chosen)
     return await Confirming(loop, chosen, check_output).run()
+
+
+def _prompts_used(workload: Workload) -> str | None:
+    """Whether the user's own prompts are others here than in the search; None where there are none to part."""
+    if workload.prompts_file is None or not workload.held_out:
+        return None
+    prompts = read_prompts(workload.prompts_file)
+    kept = part_of(prompts, Part.HELD_OUT, workload.held_out)
+    if len(kept) == len(prompts):
+        return f"{len(prompts)} prompts are too few to hold some out: the confirmation uses those of the search"
+    return f"the confirmation uses {len(kept)} prompts that the search did not"
 
 
 def _blocks(trials: Sequence[TrialRecord], sequence: str) -> list[Block]:

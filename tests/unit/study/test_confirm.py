@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from tuner.study.aim import Aim
 from tuner.study.budget import Budget, Ledger
 from tuner.study.confirm import Conclusion, Confirmation, Confirming, confirm
 from tuner.study.loop import Outcome, TrialLoop
+from tuner.study.progress import Event, Note
 from tuner.study.session import no_http
 from tuner.targets.simulated import SimulatedDriver, SimulatedTarget
 from tuner.targets.target import Progress, Running
@@ -151,6 +153,24 @@ async def test_what_is_held_out_is_for_the_confirmation_alone(loop: TrialLoop, m
     monkeypatch.setattr("tuner.study.loop.measure", spy)
     await confirmed(loop, MANY)
     assert parts == [Part.SEARCH] + [Part.HELD_OUT] * (2 * PAIRS)
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (150, "150 prompts are too few to hold some out: the confirmation uses those of the search"),
+        (400, "the confirmation uses 200 prompts that the search did not"),
+    ],
+)
+async def test_the_user_is_told_which_prompts_confirm_the_winner(tmp_path: Path, count: int, said: str) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"prompt": f"prompt {i}", "output_tokens": 8}) + "\n" for i in range(count)))
+    told: list[Event] = []
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        loop = await loop_with(store, FEW, replace(AIM, workload=Workload(prompts_file=str(file))))
+        loop.observe = told.append
+        await confirmed(loop, MANY)
+    assert said in [event.text for event in told if isinstance(event, Note)]
 
 
 async def test_the_confirmation_ends_with_its_budget(loop: TrialLoop) -> None:
