@@ -38,19 +38,19 @@ def _json(*arguments: str) -> tuple[int | None, dict[str, Any]]:
 def test_levels_are_measured_and_drawn(engine: Server, tmp_path: Path) -> None:
     picture = tmp_path / "probe.html"
     code, data = _json(
-        engine.base, "--rate", "10,15", "--requests", "60", "--slo", "e2e p95 <= 5s", "--html", str(picture)
+        engine.base, "--rate", "8,12", "--requests", "80", "--slo", "e2e p95 <= 5s", "--html", str(picture)
     )
     assert code == 0
     assert data["verdict"] == "pass"
     assert data["server"] == {"url": engine.base, "model": engine.model, "api": "completions"}
-    assert [level["load"]["rate"] for level in data["levels"]] == [10.0, 15.0]
+    assert [level["load"]["rate"] for level in data["levels"]] == [8.0, 12.0]
     for level in data["levels"]:
-        assert level["recorded"] == 60
+        assert level["recorded"] == 80
         assert level["errors"] == {}
         assert level["request_rate"] == pytest.approx(level["load"]["rate"], rel=0.35)
         assert 0 < level["statistics"]["ttft"]["p50"] < level["statistics"]["e2e"]["p50"] < 5
         assert level["timeline"]["output_tokens"]
-        assert level["server"]["counters"]["requests"] >= 60
+        assert level["server"]["counters"]["requests"] >= 80
     drawn = picture.read_text(encoding="utf-8")
     Xml.fromstring(drawn)
     assert "<script" not in drawn
