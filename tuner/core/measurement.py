@@ -145,6 +145,7 @@ class Level:
     window: Window | None = None
     timeline: Timeline | None = None
     server: ServerView | None = None  # None: the engine showed nothing of itself
+    lag_p99_s: float = 0.0  # how late the probe sent (in a closed loop: did anything)
 
     @property
     def work_share(self) -> float:

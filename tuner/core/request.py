@@ -117,10 +117,11 @@ class LevelPlan:
 class LevelRecords:
     """What a driver saw in one level: finished (or failed) requests in the order of their planned index.
 
-    `lag_p99_s` is the driver's own lateness in sending and reading (0 for the simulator). `foreign` is how many other
-    requests the engine served meanwhile, by its own counter (None where it shows none). `cancelled` are the requests
-    that ran when `stop` ended the level: they are part of its timeline, and of nothing else. `server` is what the
-    engine showed of itself (None where it shows nothing).
+    The driver's own delays (0 for the simulator): `lag_p99_s` in sending (in a closed loop: in anything), and
+    `read_lag_p99_s` in noting when bytes arrived (0 where the kernel notes it). `foreign` is how many other requests
+    the engine served meanwhile, by its own counter (None where it shows none). `cancelled` are the requests that ran
+    when `stop` ended the level: they are part of its timeline, and of nothing else. `server` is what the engine showed
+    of itself (None where it shows nothing).
     """
 
     records: tuple[RequestRecord, ...]
@@ -130,6 +131,7 @@ class LevelRecords:
     foreign: int | None = None
     preemptions: int | None = None
     cancelled: tuple[RequestRecord, ...] = ()
+    read_lag_p99_s: float = 0.0
     server: ServerSamples | None = None
 
 

@@ -13,6 +13,7 @@ from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.errors import InvalidInput
 from tuner.core.request import UNFINISHED, GreedyOutput, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.workload import Api
+from tuner.probe.connection import STAMPED
 from tuner.probe.control import Control, Counters
 from tuner.probe.fleet import Fleet, Run
 from tuner.probe.foreign import foreign_requests
@@ -27,7 +28,7 @@ _DRAIN_S = 60.0
 _ENGINE_DEAD = ("EngineCore encountered an issue", "EngineDeadError")
 _REFUSED_IN_A_ROW = 3
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, section 5.6.2
-_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 def http_driver(
@@ -47,16 +48,21 @@ def http_driver(
     started or sent before the first level. TLS certificates are verified; proxies of the environment are not used.
     Raises InvalidInput for a header that can't be sent.
     """
-    key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    return HttpDriver(endpoint, model, api, _checked({**key, **(headers or {})}), processes, counters)
+    return HttpDriver(endpoint, model, api, headers_of(api_key, headers or {}), processes, counters)
 
 
-def _checked(headers: Mapping[str, str]) -> Mapping[str, str]:
+def headers_of(api_key: str | None, own: Mapping[str, str]) -> Mapping[str, str]:
+    """What goes with every request: the user's `own` headers, and the API key unless one of them has it.
+
+    Raises InvalidInput for a header that can't be sent.
+    """
+    keyed = any(name.lower() == "authorization" for name in own)
+    headers = {**own} if keyed or not api_key else {"Authorization": f"Bearer {api_key}", **own}
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"header {name!r}: allowed are letters, digits and -, as in X-Team")
         if not _VALUE.fullmatch(value):  # the value may be a secret
-            raise InvalidInput(f"header {name}: its value holds what can't be sent; allowed: one line of Latin text")
+            raise InvalidInput(f"header {name}: its value holds what can't be sent; allowed: one line of ASCII text")
     return headers
 
 
@@ -124,15 +130,17 @@ class HttpDriver:
             await self._discard_fleet()
             raise
         after = await self._control.drained(_DRAIN_S)
-        lag = float(np.quantile(ended.lag_s, 0.99)) if ended.lag_s else 0.0
+        late, lag = _p99(ended.late_s), _p99(ended.lag_s)
         return LevelRecords(
             progress.in_order(),
             ended.duration_s,
             ended.sent,
-            lag,
+            # Clients that wait for each other are held up by the whole process.
+            late if plan.load.concurrency is None else lag,
             foreign_requests(before, after, [*progress.records, *progress.late]),
             _growth("preemptions", before, after),
             tuple(progress.late),
+            0.0 if STAMPED else lag,
             server.samples(after),
         )
 
@@ -223,6 +231,10 @@ class HttpDriver:
     def _body(self, text: str, max_tokens: int) -> dict[str, object]:
         prompt = {"prompt": text} if self._api is Api.COMPLETIONS else {"messages": [{"role": "user", "content": text}]}
         return {"model": self._model, **prompt, "max_tokens": max_tokens}
+
+
+def _p99(delays_s: Sequence[float]) -> float:
+    return float(np.quantile(delays_s, 0.99)) if len(delays_s) else 0.0
 
 
 def _growth(name: str, before: Mapping[str, float], after: Mapping[str, float]) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from array import array
 from dataclasses import dataclass
 
 from tuner.core.cause import TrialFailed
@@ -90,7 +89,9 @@ class Run:
 
 
 def _merged(ended: list[Ended]) -> Ended:
-    lags = array("d")
-    for one in ended:
-        lags.extend(one.lag_s)
-    return Ended(max(one.duration_s for one in ended), sum(one.sent for one in ended), lags)
+    return Ended(
+        max(one.duration_s for one in ended),
+        sum(one.sent for one in ended),
+        [late_s for one in ended for late_s in one.late_s],
+        [lag_s for one in ended for lag_s in one.lag_s],
+    )

@@ -178,7 +178,7 @@ class LevelTest:
             output_token_rate=rates.output_tokens,
             total_token_rate=rates.total_tokens,
             statistics=statistics_of(samples),
-            saturated=self._bent_by(found.lag_p99_s, seen),
+            saturated=self._bent(found, seen),
             foreign=None if found.foreign is None else found.foreign > 0,
             preemptions=found.preemptions,
             overload=self._overload,
@@ -188,6 +188,7 @@ class LevelTest:
             window=self._window(found, seen, rates),
             timeline=timeline_of(found),
             server=view_of(found.server) if found.server is not None else None,
+            lag_p99_s=found.lag_p99_s,
         )
 
     def _with_intervals(self) -> tuple[SloTest, ...]:
@@ -210,24 +211,26 @@ class LevelTest:
             rates.whole,
         )
 
-    def _bent_by(self, lag_s: float, seen: Sequence[RequestRecord]) -> bool:
+    def _bent(self, found: LevelRecords, seen: Sequence[RequestRecord]) -> bool:
         """Whether the probe's own delay can have changed what the level says.
 
         Delays only ever lengthen latencies: what passed in spite of them has passed. What did not pass may be the
         probe's fault where something exceeded a bound, and the statistic would be within it without the delay. A closed
         loop's throughput is clients / e2e.
         """
-        if lag_s <= _LAG_S:
-            return False
         if self.load.concurrency is not None or not self.slos:
             e2e = latencies(Metric.E2E, seen)
-            return len(e2e) == 0 or lag_s > _LAG_SHARE * float(np.median(e2e))
-        bounds = {str(slo): slo.bound for slo in self.slos if slo.metric is not Metric.ERROR_RATE}
-        return any(
-            test.answer is not Answer.PASS and test.exceeding > 0 and test.observed - lag_s <= bounds[test.slo]
-            for test in self._tests
-            if test.slo in bounds and test.observed is not None and lag_s > _LAG_SHARE * bounds[test.slo]
-        )
+            return found.lag_p99_s > _LAG_S and (len(e2e) == 0 or found.lag_p99_s > _LAG_SHARE * float(np.median(e2e)))
+        return any(self._bent_test(slo, test, found) for slo, test in zip(self.slos, self._tests, strict=True))
+
+    def _bent_test(self, slo: Slo, test: SloTest, found: LevelRecords) -> bool:
+        # Between two tokens it does not matter when the request was sent.
+        gaps = slo.metric in (Metric.ITL, Metric.TPOT)
+        lag_s = found.read_lag_p99_s if gaps else max(found.lag_p99_s, found.read_lag_p99_s)
+        if slo.metric is Metric.ERROR_RATE or lag_s <= _LAG_S or lag_s <= _LAG_SHARE * slo.bound:
+            return False
+        late = test.observed is not None and test.observed - lag_s <= slo.bound
+        return late and test.answer is not Answer.PASS and test.exceeding > 0
 
     @property
     def _answer(self) -> Answer:

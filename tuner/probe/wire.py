@@ -92,10 +92,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The level is over. `lag_s` are the process's own delays: late sends and late wake-ups of its loop."""
+    """The level is over. How late requests left after their time, and how late the process's loop woke up."""
 
     duration_s: float
     sent: int
+    late_s: Sequence[float]
     lag_s: Sequence[float]
 
 

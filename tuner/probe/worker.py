@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import uvloop
 
 from tuner.core.request import UNFINISHED
-from tuner.probe.connection import STAMPED, Answer, Disconnected
+from tuner.probe.connection import Answer, Disconnected
 from tuner.probe.response import BadResponse
 from tuner.probe.server import Refused, Server
 from tuner.probe.wire import CANCELLED, Ended, Go, Message, Ready, Reply, Shot, Volley, pack, receive
@@ -39,6 +39,7 @@ class Level:
     writer: asyncio.StreamWriter
     start_s: float = 0.0
     sent: int = 0
+    late_s: array[float] = field(default_factory=lambda: array("d"))
     lag_s: array[float] = field(default_factory=lambda: array("d"))
     running: set[asyncio.Task[None]] = field(default_factory=set)
     over: bool = False
@@ -70,7 +71,7 @@ class Level:
 
     def ended(self) -> Ended:
         """The level's last message."""
-        return Ended(max(0.0, self.now()), self.sent, self.lag_s)
+        return Ended(max(0.0, self.now()), self.sent, self.late_s, self.lag_s)
 
     async def _until(self, due_s: float) -> None:
         while (left := due_s - self.now()) > 0:  # noqa: ASYNC110 (there is nothing to wait for but the clock)
@@ -135,7 +136,7 @@ class Level:
         sent_s = self.now()
         self.sent += 1
         if shot.arrival_s is not None:
-            self.lag_s.append(sent_s - scheduled_s)
+            self.late_s.append(sent_s - scheduled_s)
         answer = Answer()
         error: str | None = None
         try:
@@ -177,8 +178,8 @@ class Level:
             await asyncio.wait(self.running)
 
     async def _pulse(self) -> None:
-        """Note how late this loop is, where that bends times of reads, or holds clients up that wait for each other."""
-        while self.volley.concurrency is not None or not STAMPED:
+        """Note how late this loop is."""
+        while True:
             due = monotonic() + _PULSE_S
             await asyncio.sleep(_PULSE_S)
             self.lag_s.append(max(0.0, monotonic() - due))

@@ -16,12 +16,12 @@ from tuner.probe.level import LevelTest, Size, size_of
 from tuner.store.codec import encode
 
 
-def level_of(records: Sequence[RequestRecord], slo: str, *, lag_s: float = 0.0) -> Level:
+def level_of(records: Sequence[RequestRecord], slo: str, *, lag_s: float = 0.0, read_lag_s: float = 0.0) -> Level:
     count = len(records)
     planned = tuple(one.planned for one in records)
     size = Size(warmup=0, count=count, timeout_s=30.0, max_s=100.0)
     test = LevelTest(Load(rate=10.0), (parse_slo(slo),), planned, size)
-    return test.level(LevelRecords(tuple(records), count / 10, count, lag_s))
+    return test.level(LevelRecords(tuple(records), count / 10, count, lag_s, read_lag_p99_s=read_lag_s))
 
 
 def with_gaps(seconds: float) -> tuple[RequestRecord, ...]:
@@ -38,7 +38,7 @@ def with_gaps(seconds: float) -> tuple[RequestRecord, ...]:
     ],
 )
 def test_a_level_is_void_where_the_probes_delay_alone_broke_a_promise(gap_s: float, lag_s: float, void: bool) -> None:
-    level = level_of(with_gaps(gap_s), "itl p95 <= 30ms", lag_s=lag_s)
+    level = level_of(with_gaps(gap_s), "itl p95 <= 30ms", read_lag_s=lag_s)
 
     assert level.saturated is void
     assert (level.answer is Answer.PASS) is (gap_s <= 0.03)
@@ -49,6 +49,10 @@ def test_a_delay_that_is_little_beside_the_bound_is_no_matter() -> None:
 
     assert not level_of(records, "ttft p95 <= 500ms", lag_s=0.02).saturated
     assert level_of(records, "ttft p95 <= 500ms", lag_s=0.03).saturated
+
+
+def test_a_late_send_says_nothing_of_the_gaps_between_tokens() -> None:
+    assert not level_of(with_gaps(0.045), "itl p95 <= 30ms", lag_s=0.022).saturated
 
 
 def test_a_proof_is_long_as_far_as_there_is_time_and_never_too_short_to_pass() -> None:
