@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import termios
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
-from typing import Self
+from contextlib import suppress
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
 from tuner.cli import units
+from tuner.cli.panel import LivePanel
 from tuner.core.cause import Failure
 from tuner.core.measurement import Verdict
 from tuner.core.workload import Objective
@@ -24,41 +21,23 @@ from tuner.store import TrialKind
 from tuner.study.judge import LEAST_VIOLATION, WORST_VIOLATION
 from tuner.study.progress import Event, LevelEnded, Note, PhaseBegan, TrialBegan, TrialEnded
 
-_LOCAL = 3  # where termios keeps the flags of echoing and signals
-
 Line = tuple[str, Text]  # who is spoken of, and what is said
 
 
-class LiveView:
+class LiveView(LivePanel):
     """An observer of a study. Use as a context manager; call it with each event.
 
     A terminal that hung up, or a pipe that nobody reads, stops no study: what can't be said there is not said.
     """
 
     def __init__(self, console: Console, objective: Objective, title: str, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=True) if quiet else console
+        super().__init__(console, quiet=quiet)
         self._objective = objective
         self._title = title
-        self._began = time.monotonic()
         self._trial: TrialBegan | None = None
         self._phase: tuple[str, str, float] = ("", "", self._began)
         self._last: TrialEnded | None = None
         self._levels: deque[str] = deque(maxlen=6)
-        self._live = Live(console=self._console, get_renderable=self._panel, refresh_per_second=4, transient=True)
-        self._screen = ExitStack()
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._screen.enter_context(silent_keys(self._console))
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            with self._screen, suppress(OSError):
-                self._live.stop()
 
     def __call__(self, event: Event) -> None:
         """Take one event: keep what the panel shows, and print the lines that stay."""
@@ -137,27 +116,6 @@ class LiveView:
             yield "baseline", units.objective_value(last.baseline, self._objective)
             gain = units.gain(last.incumbent, last.baseline, self._objective)
             yield "best so far", f"{units.objective_value(last.incumbent, self._objective)}  {gain}"
-
-
-@contextmanager
-def silent_keys(console: Console) -> Iterator[None]:
-    """The terminal without the ^C that it shows for Ctrl-C: it would shift the panel, and leave a line of it behind."""
-    try:
-        screen = console.file.fileno()
-        before = termios.tcgetattr(screen)
-    except (OSError, termios.error):  # not a terminal of the system's
-        yield
-        return
-    during = [*before]
-    # Nor may Ctrl-C throw away what is on its way to the screen.
-    during[_LOCAL] = before[_LOCAL] & ~termios.ECHOCTL | termios.NOFLSH
-    try:
-        with suppress(termios.error):
-            termios.tcsetattr(screen, termios.TCSANOW, during)
-        yield
-    finally:
-        with suppress(termios.error):  # it hung up
-            termios.tcsetattr(screen, termios.TCSANOW, before)
 
 
 def failure_text(failure: Failure | None, screened: bool) -> Text | None:

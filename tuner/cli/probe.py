@@ -22,7 +22,7 @@ from tuner.core.cause import TrialFailed
 from tuner.core.errors import Interrupted, InvalidInput, TunerError
 from tuner.core.measurement import Answer
 from tuner.engines.metrics import counters
-from tuner.probe import http_driver
+from tuner.probe.client import headers_of, http_driver
 from tuner.probe.models import find_model
 from tuner.probe.run import ProbeRun
 from tuner.study.probe_report import ProbeResult, probe_report
@@ -100,7 +100,7 @@ def probe(
 async def _probe(asked: Probing, quiet: bool) -> ProbeResult:
     """Measure. Where that was stopped, or could not go on, the result has what was measured until then."""
     began, zero = datetime.now(UTC), time.monotonic()
-    headers = _headers(asked)
+    headers = headers_of(os.environ.get("TUNER_API_KEY"), asked.headers)
     model = await find_model(asked.endpoint, headers, asked.model)
     driver = http_driver(
         asked.endpoint,
@@ -125,13 +125,6 @@ async def _probe(asked: Probing, quiet: bool) -> ProbeResult:
         run.cut_off()
     wall_s = time.monotonic() - zero
     return ProbeResult(asked, model, began, wall_s, tuple(run.held), run.measurement, failure, stopped)
-
-
-def _headers(asked: Probing) -> dict[str, str]:
-    """What goes with every request: the API key of tuner's environment, unless the user's own headers have one."""
-    key = os.environ.get("TUNER_API_KEY")
-    own = any(name.lower() == "authorization" for name in asked.headers)
-    return {**asked.headers} if own or not key else {"Authorization": f"Bearer {key}", **asked.headers}
 
 
 def _refuse_unwritable(html: Path) -> None:

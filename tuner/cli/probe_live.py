@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from types import TracebackType
+from contextlib import suppress
 from typing import Self
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
 from tuner.cli import units
-from tuner.cli.live import silent_keys
+from tuner.cli.panel import LivePanel
 from tuner.core.slo import Metric
 from tuner.probe.run import Began, Held, ProbeRun
 from tuner.probe.statistics import latencies
@@ -28,36 +26,23 @@ _COLUMNS = ("LOAD", "ENDED", "REQ/S", "TOK/S", "TTFT P50", "P95", "TPOT P50", "F
 _LAST = 12  # levels that are shown; a search may have more
 
 
-class ProbeView:
+class ProbeView(LivePanel):
     """An observer of one run. Use as a context manager, tell it the run with `watch`, call it with each event.
 
     A terminal that hung up, or a pipe that nobody reads, stops no measurement.
     """
 
     def __init__(self, console: Console, asked: Probing, model: str, *, quiet: bool = False) -> None:
-        self._console = Console(stderr=True, quiet=True) if quiet else console
+        super().__init__(console, quiet=quiet)
         self._asked = asked
         self._model = model
-        self._began = time.monotonic()
         self._run: ProbeRun | None = None
-        self._live = Live(console=self._console, get_renderable=self._panel, refresh_per_second=2, transient=True)
-        self._screen = ExitStack()
 
     def __enter__(self) -> Self:
         with suppress(OSError):
             for line in self._introduction():
                 self._say(line)
-        if self._console.is_terminal:
-            self._screen.enter_context(silent_keys(self._console))
-            self._live.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._console.is_terminal:
-            with self._screen, suppress(OSError):
-                self._live.stop()
+        return super().__enter__()
 
     def watch(self, run: ProbeRun) -> None:
         """Show this run."""

@@ -64,6 +64,20 @@ def test_a_mistake_is_told_before_anything_is_sent(tuner: Tuner) -> None:
         assert expected in said.err
 
 
+def test_a_header_that_can_not_be_sent_is_refused_without_its_value(
+    tuner: Tuner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = tuner("probe", "http://127.0.0.1:1", "--rate", "1", "--header", "X-Key: geheimnüs")
+    assert (said.code, said.err) == (
+        2,
+        "tuner: header X-Key: its value holds what can't be sent; allowed: one line of ASCII text\n",
+    )
+    monkeypatch.setenv("TUNER_API_KEY", "se\ncret")
+    said = tuner("probe", "http://127.0.0.1:1", "--rate", "1")
+    assert said.code == 2
+    assert said.err.startswith("tuner: header Authorization: its value holds")
+
+
 def test_a_server_that_is_not_there_is_a_failure_and_no_mistake(tuner: Tuner) -> None:
     said = tuner("probe", "http://127.0.0.1:1", "--rate", "1")
     assert (said.code, said.out) == (1, "")
