@@ -237,3 +237,10 @@ def test_the_picture_s_folder_is_looked_at_first(tuner: Tuner, tmp_path: Path) -
     (tmp_path / "locked.html").touch()
     said = tuner("probe", "http://127.0.0.1:1", "--rate", "1", "--html", str(tmp_path / "locked.html"))
     assert said.code == 1  # the file may be written; the server is not there
+
+
+async def test_every_field_of_the_json_is_documented() -> None:
+    documented = set(re.findall(r"`(\w+)`", (Path(__file__).parents[3] / "docs" / "probe.md").read_text()))
+    data = probe_report(await _measured(capacity=True, slo=["ttft p95 <= 500ms"]))
+    fields = {*data, *data["server"], *data["asked"], *data["capacity"], *data["levels"][0]}
+    assert fields - documented == set()
