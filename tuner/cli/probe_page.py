@@ -167,7 +167,7 @@ _OVER_TIME: tuple[tuple[str, str, str, Callable[[float], str], _Curve], ...] = (
     ),
     ("in-flight", "Requests in flight over time", "requests", units.plain, lambda time: time.in_flight),
     ("waiting", "Requests waiting in the engine", "requests", units.plain, lambda time: time.server_waiting),
-    ("kv", "KV cache in use", "share", lambda share: f"{share:.0%}", lambda time: time.kv_usage),
+    ("kv", "KV cache in use", "share", lambda share: f"{100 * share:.4g}%", lambda time: time.kv_usage),
 )
 
 

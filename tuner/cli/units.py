@@ -79,7 +79,8 @@ def level(one: Level) -> str:
     parts += [f"{count} {kind}" for kind, count in one.errors.items()]
     void = ", void: the probe was too slow" if one.saturated else ", void: foreign traffic" if one.foreign else ""
     told = f"; {', '.join(parts)}" if parts else ""
-    return f"{one.load}: {one.answer.value}{void} ({one.requests} requests{told})"
+    answer = one.answer.value if one.tests else "measured"  # nothing was promised
+    return f"{one.load}: {answer}{void} ({one.requests} requests{told})"
 
 
 def statistic(one: Statistic) -> str:

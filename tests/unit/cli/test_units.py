@@ -94,7 +94,7 @@ def test_a_level_tells_each_statistic_against_its_bound_and_every_error() -> Non
 
 
 def test_a_level_without_promises_or_errors_says_only_its_load() -> None:
-    assert units.level(_level(tests=(), errors={})) == "9.978 req/s: uncertain (43 requests)"
+    assert units.level(_level(tests=(), errors={})) == "9.978 req/s: measured (43 requests)"
 
 
 def test_a_void_level_says_why() -> None:
