@@ -195,7 +195,8 @@ def workload_text(workload: Workload) -> str:
         return f"the prompts of {workload.prompts_file}, answers of {workload.output.mean} tokens"
     spread = " on average" if workload.pairs or workload.prompt.cv or workload.output.cv else ""
     prefix = f" after a shared prefix of {workload.shared_prefix}" if workload.shared_prefix else ""
-    return f"prompts of {workload.prompt.mean} tokens{prefix}, answers of {workload.output.mean}{spread}"
+    what = f"conversations of {workload.turns} turns, messages" if workload.turns > 1 else "prompts"
+    return f"{what} of {workload.prompt.mean} tokens{prefix}, answers of {workload.output.mean}{spread}"
 
 
 def capacity_text(result: ProbeResult, found: Capacity) -> str:
