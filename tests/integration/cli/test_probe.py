@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
@@ -14,6 +15,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from tests.integration.probe.fake_openai import FakeOpenAI
 from tests.integration.standin.server import Server
 from tests.support.command_line import call, command, environment
 
@@ -144,3 +146,22 @@ def test_a_signal_during_the_warm_up_ends_it_with_nothing(tmp_path: Path) -> Non
         out, _ = running.communicate(timeout=30)
     assert running.returncode == 130
     assert "nothing was measured" in out
+
+
+async def test_a_server_that_shows_nothing_of_itself_is_measured_all_the_same(tmp_path: Path) -> None:
+    """No list of models, no counter of requests, no usage: as little as a gateway may have."""
+    fake = FakeOpenAI(counts=False)
+    async with fake.serving():
+        running = await asyncio.create_subprocess_exec(
+            *command("probe", fake.url, "--model", "no-usage", "--rate", "20", "--requests", "70", *SMALL),
+            *("--header", "X-Team: search", "-o", "json"),
+            env=environment(tmp_path),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        out, err = await asyncio.wait_for(running.communicate(), 60)
+    assert (running.returncode, err) == (0, b"")
+    (level,) = json.loads(out)["levels"]
+    assert level["errors"] == {}
+    assert level["foreign"] is None
+    assert level["statistics"]["itl"]["count"] > 100
