@@ -20,7 +20,8 @@ from tuner.study.spec.complaints import complaint, explain
 from tuner.study.spec.document import FieldPath, parse_scalar
 from tuner.study.spec.fields import Duration
 from tuner.study.spec.quantity import parse_duration
-from tuner.study.spec.sections import LEAST_PROMISE, Section
+from tuner.study.spec.section import Section
+from tuner.study.spec.sections import LEAST_PROMISE
 
 _OWN = (
     "url",

@@ -14,7 +14,8 @@ from tuner.search.document import read_document
 from tuner.search.edits import check, edit
 from tuner.search.loading import space_file
 from tuner.study.spec.document import FieldPath
-from tuner.study.spec.sections import StudySpec, WorkloadSpec
+from tuner.study.spec.sections import StudySpec
+from tuner.study.spec.workload import WorkloadSpec
 
 # Of normal lengths with a larger coefficient of variation more than 1 in 40 would be negative.
 _WIDEST_NORMAL = 0.5

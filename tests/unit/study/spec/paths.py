@@ -6,7 +6,7 @@ import re
 
 from pydantic import BaseModel
 
-from tuner.study.spec.sections import Section
+from tuner.study.spec.section import Section
 
 
 def field_paths(model: type[BaseModel], at: tuple[str, ...] = ()) -> list[str]:
