@@ -16,7 +16,7 @@ from tuner.charts import standalone
 
 MODEL = "meta-llama/Llama-3.1-8B-Instruct"
 ENGINE = ("--model", MODEL, "--max-num-seqs", "4", "--sim-start-seconds", "0.2")
-PROBE = ("--rate", "2,3,3.5,4", "--duration", "40s", "--slo", "ttft p95 <= 500ms")
+PROBE = ("--rate", "1,2,3,4", "--duration", "40s", "--slo", "ttft p95 <= 500ms")
 SHOWN = ("ttft-load", "itl-load", "ttft-percentiles", "itl-percentiles", "tokens", "in-flight")
 TUNER = (sys.executable, "-m", "tuner")
 
@@ -37,7 +37,7 @@ def main() -> None:
             engine.terminate()
     drawn = re.findall(r"<svg .*?</svg>", page, re.DOTALL)
     charts = {name: chart for chart in drawn for name in SHOWN if f'id="{name}-title"' in chart}
-    picture = standalone([charts[name] for name in SHOWN], 420, 290, columns=2)
+    picture = standalone([charts[name] for name in SHOWN], 400, 300, columns=2)
     (Path(__file__).parent / "probe.svg").write_text(picture, encoding="utf-8")
 
 

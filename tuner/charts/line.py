@@ -10,7 +10,7 @@ from tuner.charts.style import COLOURS
 from tuner.charts.svg import element, label, width_of, words
 
 # Units of the view box. At the width of a narrow phone the texts are still ten pixels high.
-WIDTH, HEIGHT = 420.0, 290.0
+WIDTH, HEIGHT = 360.0, 270.0
 _LINE, _GAP, _SWATCH = 18.0, 12.0, 18.0
 _MARGIN = 10.0
 _MARK = 3.5

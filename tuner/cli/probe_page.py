@@ -26,7 +26,7 @@ _PAGE_STYLE = """
 --pass:#4cc99b;--fail:#ff7b84;--uncertain:#dcbb4a}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);font:15px/1.5 system-ui,sans-serif}
-main{max-width:1320px;margin:0 auto;padding:16px}
+main{max-width:1320px;margin:0 auto;padding:12px}
 h1{font-size:22px;line-height:1.25;margin:8px 0}
 h2{font-size:17px;margin:32px 0 8px}
 h1,p,dd{overflow-wrap:anywhere}
@@ -36,7 +36,7 @@ dl{display:grid;grid-template-columns:minmax(5.5em,max-content) 1fr;gap:2px 16px
 dt{color:var(--soft)}
 dd{margin:0}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,360px),1fr));gap:12px;margin:16px 0}
-.charts figure{margin:0;padding:8px;max-width:640px;background:var(--card);border:1px solid var(--edge);
+.charts figure{margin:0;padding:4px;max-width:640px;background:var(--card);border:1px solid var(--edge);
 border-radius:8px}
 .charts .chart{--chart-ground:var(--card)}
 .wide{overflow-x:auto;margin:12px 0}
