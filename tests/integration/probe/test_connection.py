@@ -147,13 +147,15 @@ async def test_a_late_read_bends_no_time() -> None:
         sent_s.append(time.monotonic())
         writer.write(stream())
         await asyncio.sleep(0)
-        time.sleep(0.1)  # noqa: ASYNC251 (neither end of the connection gets to run)
+        time.sleep(0.3)  # noqa: ASYNC251 (neither end of the connection gets to run)
 
     sent_s: list[float] = []
     async with serving(answer) as server:
-        found, _ = await ask(server)
+        # The kernel begins to stamp some time after it was asked to.
+        delays_s = [(await ask(server))[0].read_s[0] - sent_s[-1] for _ in range(3)]
 
-    assert 0 <= found.read_s[0] - sent_s[0] < 0.05
+    assert min(delays_s) < 0.15
+    assert min(delays_s) >= 0
 
 
 async def test_an_answer_that_breaks_off_is_a_disconnection_and_the_connection_is_not_used_again() -> None:
