@@ -165,10 +165,20 @@ class _Chart:
                 yield element("path", d=f"M{self.left:.1f} {y:.1f}H{self.right:.1f}", class_="rule")
 
     def _names_of_rules(self) -> Iterator[str]:
+        """A rule's name stands at the end where it hides the least, above the rule where there is room."""
         for rule in self.rules:
             if (y := self._y(rule.at)) is not None:
-                above = y - 4 if y - 4 > self.top + _LINE else y + 13
-                yield label(self.right - 4, above, rule.name, class_="bound", text_anchor="end")
+                base = y - 4 if y - 4 > self.top + _LINE else y + 13
+                width = width_of(rule.name)
+                ends = {"end": self.right - 4 - width, "start": self.left + 4}
+                side = min(ends, key=lambda end: self._hidden(ends[end], ends[end] + width, base - 12, base + 4))
+                at = self.right - 4 if side == "end" else self.left + 4
+                yield label(at, base, rule.name, class_="bound", text_anchor=side)
+
+    def _hidden(self, left: float, right: float, top: float, bottom: float) -> int:
+        """How many points lie in a box."""
+        places = ((self._x(x), self._y(y)) for one in self.series for x, y in one.points)
+        return sum(x is not None and y is not None and left <= x <= right and top <= y <= bottom for x, y in places)
 
     # --- the lines --------------------------------------------------------------------------------------------------
 

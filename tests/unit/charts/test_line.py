@@ -50,6 +50,16 @@ def test_a_bound_is_drawn_within_the_chart_with_its_name() -> None:
     assert 0 < float(re.findall(r"[\d.]+", rule.get("d", ""))[1]) < 290
 
 
+def test_the_name_of_a_bound_hides_no_point_that_it_need_not() -> None:
+    def anchor(x: float) -> str | None:
+        points = [(1.0, 0.01), (x, 0.52), (9.0, 5.0)]
+        drawn = line_chart("a", "A", X, Y, [Series("p50", points, marks=True)], rules=[Rule(0.5, "bound")])
+        (name,) = (text for text in Xml.fromstring(drawn).iter(f"{SVG}text") if text.get("class") == "bound")
+        return name.get("text-anchor")
+
+    assert (anchor(5.0), anchor(9.0)) == ("end", "start")
+
+
 def test_a_line_is_interrupted_where_nothing_is_known() -> None:
     gap = Series("x", [(0.0, 1.0), (1.0, 2.0), (2.0, None), (3.0, 2.0), (4.0, 1.0)])
     root = Xml.fromstring(line_chart("a", "A", Axis("s"), Axis("n"), [gap]))
