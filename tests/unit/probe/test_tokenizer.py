@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tokenizers
 
 from tuner.core.cause import TrialFailed
 from tuner.core.errors import InvalidInput
@@ -75,7 +76,6 @@ def test_without_its_package_a_tokenizer_is_refused_with_the_way_out(monkeypatch
 
 
 def test_a_real_tokenizer_counts_and_what_is_none_is_refused(tmp_path: Path) -> None:
-    tokenizers = pytest.importorskip("tokenizers")
     vocabulary = {word: index for index, word in enumerate(("[unk]", *WORDS))}
     made = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[unk]"))
     made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
