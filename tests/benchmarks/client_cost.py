@@ -19,6 +19,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -26,6 +27,8 @@ from tests.benchmarks.clients.peers import CLIENTS
 from tests.benchmarks.clients.running import Client, Ran, Unavailable, run
 from tests.benchmarks.clients.stamps import errors, lateness
 from tests.benchmarks.ground import publish
+
+T = TypeVar("T")
 
 _SHORT_S, _LONG_S = 1.0, 6.0
 _LATE_S = 0.005
@@ -145,25 +148,28 @@ class Subject:
     clean: CleanRate | None = None
     failed: dict[Scene | None, str] = field(default_factory=dict)
 
-    def attempt(self, scene: Scene | None, what: str, act: Callable[[], None]) -> None:
-        """Do a step, unless one before it failed."""
+    def attempt(self, scene: Scene | None, what: str, act: Callable[[], object]) -> None:
+        """Do a step, unless one before it failed; say at once what it found, because the tables come late."""
         if self.why_not(scene) is not None:
             return
-        print(f"{self.client.name}: {what} {scene or ''}", file=sys.stderr)
+        began = f"{self.client.name}: {what} {scene or ''}"
+        print(began, file=sys.stderr)
         try:
-            act()
+            found = act()
         except (Unavailable, ValueError) as failed:
-            self.failed[scene] = " ".join(str(failed).split())
-            print(f"{self.client.name}: {self.failed[scene]}", file=sys.stderr)
+            found = self.failed[scene] = " ".join(str(failed).split())
+        if found is not None:
+            print(f"{began}: {found}", file=sys.stderr)
 
     def repeat(self, scene: Scene) -> None:
         """One more measurement of cost and errors."""
-        self.attempt(scene, "cost", lambda: self.costs[scene].append(cost(self.client, scene)))
-        self.attempt(scene, "errors", lambda: self.errors[scene].append(error(self.client, scene)))
+        self.attempt(scene, "cost", lambda: _kept(self.costs[scene], cost(self.client, scene)))
+        self.attempt(scene, "errors", lambda: _kept(self.errors[scene], error(self.client, scene)))
 
-    def climb(self) -> None:
+    def climb(self) -> CleanRate:
         """Find the clean rate, from the cost in the first scene upwards."""
         self.clean = clean_rate(self.client, self.cost_us(SCENES[0]))
+        return self.clean
 
     def why_not(self, scene: Scene | None) -> str | None:
         """Why there is nothing to tell of a scene."""
@@ -179,6 +185,11 @@ class Subject:
             return f"none: {reason[:100]}"
         p50, p99 = (statistics.median(values) for values in zip(*(e[figure] for e in self.errors[scene]), strict=True))
         return f"{p50:.2f} / {p99:.2f}"
+
+
+def _kept(found: list[T], one: T) -> T:
+    found.append(one)
+    return one
 
 
 def cost_rows(subjects: Sequence[Subject], scenes: Sequence[Scene]) -> list[list[str]]:
