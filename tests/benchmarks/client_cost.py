@@ -35,6 +35,8 @@ _LATE_S = 0.005
 _FULL = 0.98
 # Of the search for the clean rate: streams, tokens a request, seconds held, relative resolution.
 _STREAMS, _TOKENS, _HELD_S, _RESOLUTION = 128, 256, 4.0, 1.15
+# Tokens/s: below it a request of the search takes half a minute.
+_LEAST = 1000.0
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,10 @@ class Fault:
 
 
 def clean_rate(client: Client, cost_us: float) -> CleanRate:
-    """Search it from what the cost promises; 0 where not even a hundredth of that is clean."""
+    """Search it from what the cost promises; 0 where nothing down to `_LEAST` is clean."""
     low, high, rate = 0.0, 0.0, 0.6e6 / cost_us
     stub = False
-    while not (low and high and high / low <= _RESOLUTION) and rate * cost_us > 1e4:
+    while not (low and high and high / low <= _RESOLUTION) and rate >= _LEAST:
         fault = _fault(client, rate)
         print(f"{client.name}: {rate:.0f} tokens/s: {fault.words if fault else 'clean'}", file=sys.stderr)
         low, high, stub = (rate, high, stub) if fault is None else (low, rate, fault.stub)
