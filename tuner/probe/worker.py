@@ -14,6 +14,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
 
@@ -195,11 +196,19 @@ def _head(volley: Volley) -> bytes:
     return "\r\n".join(lines).encode("latin-1")
 
 
-async def serve() -> None:
-    """Run volleys from standard input until it ends."""
-    # On time before the engine that may share this machine, where that is allowed.
+def _hurry() -> None:
+    """Be on time before the engine that may share this machine, where that is allowed.
+
+    Where Linux groups processes by session (sched(7), autogroup), niceness counts within a session only.
+    """
     with contextlib.suppress(OSError):
         os.nice(_NICENESS)
+        Path("/proc/self/autogroup").write_text(str(_NICENESS))
+
+
+async def serve() -> None:
+    """Run volleys from standard input until it ends."""
+    _hurry()
     reader, writer = await _pipes()
     message = await receive(reader)
     while message is not None:

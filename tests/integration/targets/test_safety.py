@@ -65,9 +65,9 @@ async def test_a_restore_killed_after_any_of_its_writes_can_be_run_again(
     await start(target, candidate())
     await killed(target)
     bench.cut_off(patches)
-    client.retry = type(client.retry)(patience_s=0.2)
+    client.retry = type(client.retry)(patience_s=1.0)
     with contextlib.suppress(ApiError):
-        await restore_deployment(client, "ns", "llm", patience_s=0.2)
+        await restore_deployment(client, "ns", "llm", patience_s=1.0)
     assert (stored(bench.deployment) is None) == (patches >= 3)  # it takes three writes
     bench.server.before_patch.clear()
     await restore_deployment(client, "ns", "llm")
