@@ -221,7 +221,6 @@ class HttpDriver:
             raise ValueError(f"request {planned.index} has no text to send")
         body = {
             **self._body(planned.text, planned.output_tokens),
-            "min_tokens": planned.output_tokens,
             "ignore_eos": True,
             "stream": True,
             "stream_options": {"include_usage": True},

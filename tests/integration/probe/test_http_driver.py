@@ -52,7 +52,6 @@ async def test_the_request_asks_for_exactly_the_planned_work() -> None:
         "model": "good",
         "prompt": "one two three four five",
         "max_tokens": 6,
-        "min_tokens": 6,
         "ignore_eos": True,
         "stream": True,
         "stream_options": {"include_usage": True},
