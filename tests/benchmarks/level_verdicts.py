@@ -57,8 +57,8 @@ class Engine:
         """What it is sent."""
         return Workload(Lengths(64), self.output)
 
-    def requests(self, load: Load, count: int, seed: int) -> LevelPlan:
-        """`count` requests, of no level's size."""
+    def plan(self, load: Load, count: int, seed: int) -> LevelPlan:
+        """A level of `count` requests that nothing ends before."""
         drawn = Requests.of(self.workload, seed, seed, False).draw(load, count)
         return LevelPlan(load, drawn, (), 1e6, 1e9)
 
@@ -88,7 +88,7 @@ async def boundary(engine: Engine) -> float:
 async def _exceeding(engine: Engine, rate: float) -> float:
     shares = []
     for seed in range(3):
-        found = await engine.driver().level(engine.requests(Load(rate=rate), _LONG, 1000 + seed), lambda _: False)
+        found = await engine.driver().level(engine.plan(Load(rate=rate), _LONG, 1000 + seed), lambda _: False)
         values = latencies(engine.promise.metric, found.records[_LONG // 20 :])
         shares.append(float(np.mean(values > engine.promise.bound)))
     return statistics.fmean(shares)

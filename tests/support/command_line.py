@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -44,3 +47,22 @@ def environment(home: Path) -> Mapping[str, str]:
 def command(*arguments: str) -> Sequence[str]:
     """How a process is called."""
     return [sys.executable, "-m", "tuner", *arguments]
+
+
+def signalled(number: signal.Signals, begins: str, *arguments: str, home: Path, after_s: float = 0.0) -> Said:
+    """Run a command as a process, and send it a signal some time after it has printed a line that begins like this."""
+    running = subprocess.Popen(
+        command(*arguments),
+        env=environment(home),
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None
+    assert any(line.startswith(begins) for line in running.stdout)
+    time.sleep(after_s)
+    running.send_signal(number)
+    out, err = running.communicate(timeout=30)
+    return Said(running.returncode, out, err)

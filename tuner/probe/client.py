@@ -18,7 +18,7 @@ from tuner.probe.control import Control, Counters
 from tuner.probe.fleet import Fleet, Run
 from tuner.probe.foreign import foreign_requests
 from tuner.probe.greedy import greedy_output
-from tuner.probe.serverside import watched
+from tuner.probe.serverside import sampled
 from tuner.probe.stream import kind_of, record_of
 from tuner.probe.wire import Ended, Shot, Volley
 
@@ -27,7 +27,9 @@ _DRAIN_S = 60.0
 # vLLM's words for "the engine's process is gone while the API server still answers".
 _ENGINE_DEAD = ("EngineCore encountered an issue", "EngineDeadError")
 _REFUSED_IN_A_ROW = 3
-_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, section 5.6.2
+#: What a header's name may be (RFC 9110, section 5.6.2), as a regular expression.
+HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
+_NAME = re.compile(HEADER_NAME)
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
@@ -122,7 +124,7 @@ class HttpDriver:
             self._fleet = self._fleet or await Fleet.start(self._processes)
             run = await self._fleet.run(self._volley(plan))
             try:
-                async with watched(self._control, before) as server:
+                async with sampled(self._control, before) as server:
                     ended = await self._follow(run, progress, stop)
             finally:
                 run.leave()

@@ -16,9 +16,9 @@ import socket
 import struct
 import sys
 from time import monotonic
-from typing import Protocol
 
 from tuner.probe.response import BadResponse, Response
+from tuner.probe.tls import Tls
 
 #: Whether the kernel says when bytes arrived, so that a late read bends no time.
 STAMPED = sys.platform == "linux"
@@ -31,18 +31,6 @@ _ENDS = b"\r\n\r\n"
 
 class Disconnected(Exception):
     """The connection ended before the answer did."""
-
-
-class Cipher(Protocol):
-    """What lies between the socket and HTTP."""
-
-    def encrypted(self, data: bytes) -> bytes:
-        """What to send for `data`."""
-        ...
-
-    def decrypted(self, data: bytes) -> bytes:
-        """What `data` brings, perhaps nothing yet; raises OSError where it is broken."""
-        ...
 
 
 class Answer:
@@ -58,11 +46,11 @@ class Answer:
 class Connection:
     """One connection, for one request at a time. Whoever owns it calls `read` when there is something to read."""
 
-    def __init__(self, connected: socket.socket, cipher: Cipher | None = None) -> None:
+    def __init__(self, connected: socket.socket, tls: Tls | None = None) -> None:
         self.usable = True
         self.idle_since_s = 0.0
         self._socket = connected
-        self._cipher = cipher
+        self._tls = tls
         self._answer = Answer()
         self._response = Response()
         self._scanned = 0
@@ -82,7 +70,7 @@ class Connection:
         self._answer, self._response, self._scanned = answer, Response(), 0
         self._ended = asyncio.get_running_loop().create_future()
         try:
-            await self._send(request if self._cipher is None else self._cipher.encrypted(request))
+            await self._send(request if self._tls is None else self._tls.encrypted(request))
             await self._ended
         finally:
             self._ended = None
@@ -103,8 +91,8 @@ class Connection:
         """Take what has arrived; the monotonic clock is `ahead_s` ahead of the realtime clock."""
         try:
             data, ancillary, _, _ = self._socket.recvmsg(_MOST_BYTES, _ANCILLARY)
-            if self._cipher is not None and data:
-                data = self._cipher.decrypted(data)
+            if self._tls is not None and data:
+                data = self._tls.decrypted(data)
                 if not data:
                     return
         except BlockingIOError:

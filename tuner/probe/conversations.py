@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 
 from tuner.core.request import Span
-from tuner.core.workload import Load, Workload
+from tuner.core.workload import Load
 from tuner.probe.dice import LENGTHS, PREFIX, SHARE, TURN, WINDOW, Dice
-from tuner.probe.lengths import LengthSource
-from tuner.probe.outline import Outline
+from tuner.probe.outline import Outline, Written, above
 
 _LARGE = 0.99
 _SAMPLES = 2000
@@ -33,7 +31,7 @@ class _Life:
 
 
 @dataclass(frozen=True)
-class Conversations:
+class Conversations(Written):
     """Conversations of `workload.turns` turns each, several at a time; requests go to them in rotation.
 
     A turn's prompt is all that was said before and a new message. What the engine will answer is not known beforehand,
@@ -48,25 +46,11 @@ class Conversations:
     and do not think.
     """
 
-    workload: Workload
-    lengths: LengthSource
-    synthetic: ClassVar[bool] = True
-
     @property
     def mean_prompt_tokens(self) -> float:
         """Of all turns."""
         history = (self.workload.turns - 1) / 2 * (self.lengths.mean_prompt + self.lengths.mean_output)
         return self.workload.mean_prefix + history + self.lengths.mean_prompt
-
-    @property
-    def mean_output_tokens(self) -> float:
-        """By the lengths."""
-        return self.lengths.mean_output
-
-    @property
-    def most_output_tokens(self) -> int:
-        """By the lengths."""
-        return self.lengths.most_output
 
     @property
     def largest(self) -> tuple[int, int]:
@@ -118,5 +102,5 @@ class Conversations:
         drawn = np.array(self.lengths.draw(_SAMPLES * turns, np.random.default_rng(0))).reshape(_SAMPLES, turns, 2)
         outputs = drawn[:, -1, 1]
         prompts = drawn.sum(axis=(1, 2)) - outputs + self.workload.shared_prefix
-        keep = np.argsort(-(prompts + outputs), kind="stable")[: max(1, math.ceil(_SAMPLES * (1 - quantile)))]
+        keep = above(quantile, np.argsort(-(prompts + outputs), kind="stable").tolist())
         return [(int(prompts[one]), int(outputs[one])) for one in keep]

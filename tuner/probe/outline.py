@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeVar
 
 from tuner.core.request import Span
-from tuner.core.workload import Load
+from tuner.core.workload import Load, Workload
 from tuner.probe.dice import Dice
+from tuner.probe.lengths import LengthSource
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,3 +59,27 @@ class Source(Protocol):
     def longest(self, n: int, quantile: float, dice: Dice) -> list[Outline]:
         """`n` requests as long as this quantile of all, the longest one first."""
         ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """What sources have in common whose prompts are made up: texts to be written, answers by drawn lengths."""
+
+    workload: Workload
+    lengths: LengthSource
+    synthetic: ClassVar[bool] = True
+
+    @property
+    def mean_output_tokens(self) -> float:
+        """By the lengths."""
+        return self.lengths.mean_output
+
+    @property
+    def most_output_tokens(self) -> int:
+        """By the lengths."""
+        return self.lengths.most_output
+
+
+def above(quantile: float, longest_first: Sequence[T]) -> Sequence[T]:
+    """Those above a quantile (below 1) of what is ordered with the longest first; at least one."""
+    return longest_first[: max(1, math.ceil(len(longest_first) * (1 - quantile)))]

@@ -10,12 +10,12 @@ from time import monotonic, time
 from urllib.parse import urlsplit
 
 from tuner.probe.connection import Connection
+from tuner.probe.tls import Tls
 
 # Below the 5 s after which common servers close idle connections: a request must not race with that.
 _KEEP_ALIVE_S = 2.0
 _CONNECT_TIMEOUT_S = 10.0
 _LOOK_S = 0.001
-_RECORD = 1 << 16
 
 
 class Refused(Exception):
@@ -114,43 +114,3 @@ class Server:
             found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
             self._addresses = [(info[0], info[4]) for info in found]  # type: ignore[misc]
         return self._addresses
-
-
-class Tls:
-    """TLS of one connection, whose socket others read and write."""
-
-    def __init__(self, context: ssl.SSLContext, host: str) -> None:
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
-
-    async def handshake(self, connected: socket.socket) -> None:
-        """Agree on keys; raises OSError (ssl.SSLError) where the server's certificate does not hold."""
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
-                await loop.sock_sendall(connected, self._outgoing.read())
-                data = await loop.sock_recv(connected, _RECORD)
-                if not data:
-                    raise ConnectionResetError("the server closed the connection in the TLS handshake") from None
-                self._incoming.write(data)
-            else:
-                await loop.sock_sendall(connected, self._outgoing.read())
-                return
-
-    def encrypted(self, data: bytes) -> bytes:
-        """What to send for `data`."""
-        self._tls.write(data)
-        return self._outgoing.read()
-
-    def decrypted(self, data: bytes) -> bytes:
-        """What `data` brings, perhaps nothing yet."""
-        self._incoming.write(data)
-        parts = []
-        try:
-            while part := self._tls.read(_RECORD):
-                parts.append(part)
-        except ssl.SSLWantReadError:
-            pass
-        return b"".join(parts)

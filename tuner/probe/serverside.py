@@ -32,7 +32,7 @@ _COUNTERS = (
 
 
 @dataclass
-class Watch:
+class Sampling:
     """What was seen of one level so far; `before` is what was seen when it began."""
 
     before: Mapping[str, float]
@@ -62,12 +62,12 @@ class Watch:
 
 
 @contextlib.asynccontextmanager
-async def watched(control: Control, before: Mapping[str, float]) -> AsyncIterator[Watch]:
+async def sampled(control: Control, before: Mapping[str, float]) -> AsyncIterator[Sampling]:
     """Look at the server while the block runs. Not at all where it showed nothing `before`."""
-    watch = Watch(before)
-    task = asyncio.create_task(watch.run(control)) if before else None
+    sampling = Sampling(before)
+    task = asyncio.create_task(sampling.run(control)) if before else None
     try:
-        yield watch
+        yield sampling
     finally:
         if task is not None:
             task.cancel()

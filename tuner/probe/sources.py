@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -13,11 +13,11 @@ from tuner.core.request import Span
 from tuner.core.workload import Lengths, Load, Workload
 from tuner.probe.conversations import Conversations
 from tuner.probe.dice import BLOCK, LENGTHS, ORDER, PREFIX, SHARE, WINDOW, Dice
-from tuner.probe.lengths import MOST_SIGMA, Drawn, LengthSource, lengths_of
-from tuner.probe.outline import Outline, Source
+from tuner.probe.lengths import MOST_SIGMA, Drawn, lengths_of
+from tuner.probe.outline import Outline, Source, Written, above
 from tuner.probe.prompts import FilePrompt, part_of, read_prompts
 from tuner.probe.tokenizer import Tokenizer
-from tuner.probe.traces import BLOCK_TOKENS, Recorded, gaps_of, read_trace
+from tuner.probe.traces import BLOCK_TOKENS, Recorded, dispersion, gaps_of, read_trace
 
 # English prose, where nothing better is known about a file's prompts.
 _CHARACTERS_PER_TOKEN = 4.0
@@ -25,30 +25,16 @@ _LARGE = 0.99
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class Synthetic(Written):
     """Prompts of drawn lengths, some of them after a prefix that their group has in common.
 
     The first ones that have a prefix meet each group once, so that a warm-up of as many meets them all.
     """
 
-    workload: Workload
-    lengths: LengthSource
-    synthetic: ClassVar[bool] = True
-
     @property
     def mean_prompt_tokens(self) -> float:
         """Prefix and own tokens."""
         return self.workload.mean_prefix + self.lengths.mean_prompt
-
-    @property
-    def mean_output_tokens(self) -> float:
-        """By the lengths."""
-        return self.lengths.mean_output
-
-    @property
-    def most_output_tokens(self) -> int:
-        """By the lengths."""
-        return self.lengths.most_output
 
     @property
     def largest(self) -> tuple[int, int]:
@@ -130,7 +116,7 @@ class OwnPrompts:
     def longest(self, n: int, quantile: float, dice: Dice) -> list[Outline]:  # noqa: ARG002
         """The longest texts, in turn."""
         ordered = sorted(self.prompts, key=lambda prompt: -len(prompt.text))
-        keep = ordered[: max(1, math.ceil(len(ordered) * (1 - quantile)))]
+        keep = above(quantile, ordered)
         ((_, output),) = Drawn(self.output, self.output).longest(1, quantile)
         return [self._outline(keep[index % len(keep)], output) for index in range(n)]
 
@@ -153,22 +139,22 @@ class Trace:
     requests: tuple[Recorded, ...]
     synthetic: ClassVar[bool] = True
 
-    @property
+    @cached_property
     def mean_prompt_tokens(self) -> float:
         """Of the whole trace."""
         return float(np.mean([one.prompt_tokens for one in self.requests]))
 
-    @property
+    @cached_property
     def mean_output_tokens(self) -> float:
         """Of the whole trace."""
         return float(np.mean([one.output_tokens for one in self.requests]))
 
-    @property
+    @cached_property
     def most_output_tokens(self) -> int:
         """Of the whole trace."""
         return max(one.output_tokens for one in self.requests)
 
-    @property
+    @cached_property
     def largest(self) -> tuple[int, int]:
         """The longest recorded one."""
         return max(((one.prompt_tokens, one.output_tokens) for one in self.requests), key=sum)
@@ -180,14 +166,22 @@ class Trace:
     def longest(self, n: int, quantile: float, dice: Dice) -> list[Outline]:  # noqa: ARG002
         """The longest ones by all their tokens, in turn, as if they had nothing in common."""
         ordered = sorted(self.requests, key=lambda one: -(one.prompt_tokens + one.output_tokens))
-        keep = ordered[: max(1, math.ceil(len(ordered) * (1 - quantile)))]
+        keep = above(quantile, ordered)
         return [Outline(one.prompt_tokens, one.output_tokens) for one in (keep[i % len(keep)] for i in range(n))]
 
     def gaps(self, n: int, dice: Dice) -> list[float]:
         """Seconds before each of the requests that `draw` gives."""
-        gaps = gaps_of(self.requests)
         begin = self._begin(dice)
-        return [gaps[(begin + index) % len(gaps)] for index in range(n)]
+        return [self._gaps[(begin + index) % len(self._gaps)] for index in range(n)]
+
+    @cached_property
+    def dispersion(self) -> float:
+        """How much more its arrivals scatter than those of a Poisson process."""
+        return dispersion(self.requests)
+
+    @cached_property
+    def _gaps(self) -> tuple[float, ...]:
+        return gaps_of(self.requests)
 
     def _window(self, n: int, dice: Dice) -> list[tuple[int, Recorded]]:
         """The requests, and how many times the trace was over before each."""

@@ -16,7 +16,6 @@ from tuner.probe.outline import Outline, Source
 from tuner.probe.prompts import WORDS, Calibration, random_words
 from tuner.probe.sources import Trace, source_of
 from tuner.probe.tokenizer import Tokenizer
-from tuner.probe.traces import dispersion
 
 _SAME_COUNT = 0.01  # what may be left of a slope of 1 where counts agree
 _SPANS_KEPT = 256  # written texts; those of a long trace would fill the memory
@@ -68,7 +67,7 @@ class Requests:
         if self.workload.arrivals is Arrival.GAMMA:
             return max(1.0, 1 / self.workload.burstiness)
         replayed = self._replayed
-        return dispersion(replayed.requests) if replayed else 1.0
+        return replayed.dispersion if replayed else 1.0
 
     def opening(self, load: Load) -> int:
         """How many requests an open loop begins with whose conversations the engine has not met before."""

@@ -14,6 +14,7 @@ from tuner.core.slo import Slo
 from tuner.core.workload import Arrival, Count, Load, Objective, ObjectiveKind, Workload
 from tuner.probe import Job, Limits
 from tuner.probe.arrivals import Stage, Stages
+from tuner.probe.client import HEADER_NAME
 from tuner.probe.run import Extent
 from tuner.study.spec import StudySpec, load_spec
 from tuner.study.spec.complaints import complaint, explain
@@ -36,7 +37,7 @@ _OWN = (
     "model",
     "header",
 )
-_HEADER = re.compile(r"\s*([A-Za-z0-9!#$%&'*+.^_`|~-]+)\s*:\s*(\S.*?)\s*")
+_HEADER = re.compile(rf"\s*({HEADER_NAME})\s*:\s*(\S.*?)\s*")
 _ENDPOINT = "--endpoint: target.kubernetes.endpoint:"
 _MODES = (
     "--rate 5 or --rate 2,4,8 (levels at these rates), --concurrency 16 (clients that wait), --stages 30s:2,60s:2..8 "

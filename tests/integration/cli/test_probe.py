@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from tests.integration.probe.fake_openai import FakeOpenAI
 from tests.integration.standin.server import Server
-from tests.support.command_line import call, command, environment
+from tests.support.command_line import call, command, environment, signalled
 
 # Two requests at a time: the capacity is some 20 requests/s, which is little work for those who measure it.
 ENGINE = ("--max-num-seqs=2",)
@@ -106,46 +105,22 @@ def test_an_engine_that_dies_is_a_failure_and_what_was_measured_is_told() -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_what_was_measured_so_far(engine: Server, tmp_path: Path, number: signal.Signals) -> None:
     picture = tmp_path / "probe.html"
-    running = subprocess.Popen(
-        command("probe", engine.base, "--rate", "10", "--duration", "10min", *SMALL, "--html", str(picture)),
-        env=environment(tmp_path),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stdout is not None
-    for line in running.stdout:
-        if line.startswith("10 req/s: up to 6000 requests"):
-            time.sleep(4)
-            running.send_signal(number)
-            break
-    out, err = running.communicate(timeout=30)
-    assert running.returncode == 128 + number
-    assert err == f"tuner: stopped by {number.name}; only what was measured until then is there\n"
-    assert re.search(r"^load +10 req/s for \d+ s \(cut off\)$", out, re.MULTILINE)
-    assert re.search(r"^TTFT( +[\d.]+ \w+){6}$", out, re.MULTILINE)
+    asked = ("probe", engine.base, "--rate", "10", "--duration", "10min", *SMALL, "--html", str(picture))
+    said = signalled(number, "10 req/s: up to 6000 requests", *asked, home=tmp_path, after_s=4)
+    assert said.code == 128 + number
+    assert said.err == f"tuner: stopped by {number.name}; only what was measured until then is there\n"
+    assert re.search(r"^load +10 req/s for \d+ s \(cut off\)$", said.out, re.MULTILINE)
+    assert re.search(r"^TTFT( +[\d.]+ \w+){6}$", said.out, re.MULTILINE)
     assert f"stopped by {number.name} before its end" in picture.read_text()
 
 
 def test_a_signal_during_the_warm_up_ends_it_with_nothing(tmp_path: Path) -> None:
     with Server(env={"TUNER_SIM_FAIL": "hang-under-load", "TUNER_SIM_FAIL_AT": "1"}) as server:
         server.wait_ready()
-        running = subprocess.Popen(
-            command("probe", server.base, "--rate", "5", *SMALL),
-            env=environment(tmp_path),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert running.stdout is not None
-        assert any(line == "warming up\n" for line in running.stdout)
-        time.sleep(1)
-        running.send_signal(signal.SIGINT)
-        out, _ = running.communicate(timeout=30)
-    assert running.returncode == 130
-    assert "nothing was measured" in out
+        asked = ("probe", server.base, "--rate", "5", *SMALL)
+        said = signalled(signal.SIGINT, "warming up\n", *asked, home=tmp_path, after_s=1)
+    assert said.code == 130
+    assert "nothing was measured" in said.out
 
 
 async def test_a_server_that_shows_nothing_of_itself_is_measured_all_the_same(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import call, command, environment
+from tests.support.command_line import call, command, environment, signalled
 
 # Long enough to be caught in the middle.
 STUDY = ("start", "--simulated", "h100/llama-3.1-8b", "--starts", "40", "--storage", "sqlite:///t.db", "--yes")
@@ -19,25 +19,11 @@ STUDY = ("start", "--simulated", "h100/llama-3.1-8b", "--starts", "40", "--stora
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_a_study_and_says_so(tmp_path: Path, number: signal.Signals) -> None:
-    running = subprocess.Popen(
-        command(*STUDY),
-        env=environment(tmp_path),
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert running.stdout is not None
-    for line in running.stdout:
-        if line.startswith("trial   0    warming-up"):
-            running.send_signal(number)
-            break
-    out, err = running.communicate(timeout=30)
-    assert running.returncode == 128 + number
-    assert "stopping: everything is being put back" in out
-    assert "the target is as it was found" in out
-    assert err == "tuner: stopped; everything was put back\n"
+    said = signalled(number, "trial   0    warming-up", *STUDY, home=tmp_path)
+    assert said.code == 128 + number
+    assert "stopping: everything is being put back" in said.out
+    assert "the target is as it was found" in said.out
+    assert said.err == "tuner: stopped; everything was put back\n"
     shown = json.loads(call("show", "--storage", f"sqlite:///{tmp_path}/t.db", "-o", "json").out)
     assert shown["state"] == "stopped"
     assert shown["trials"][0]["outcome"] == "unfinished"

@@ -19,16 +19,20 @@ from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.targets.simulated import SimulatedTarget
 
 
-async def test_a_whole_measurement_over_http_with_calibrated_prompts() -> None:
-    server = FakeOpenAI(first_s=0.01, step_s=0.001)
-    job = Job(
-        Workload(prompt=Lengths(100), output=Lengths(4), shared_prefix=40),
+def one_level(workload: Workload) -> Job:
+    return Job(
+        workload,
         Objective(rate=60),
         (parse_slo("ttft p95 <= 2s"), parse_slo("error rate <= 1%")),
         seed=3,
         incumbent_rate=60,
         limits=Limits(levels=1),
     )
+
+
+async def test_a_whole_measurement_over_http_with_calibrated_prompts() -> None:
+    server = FakeOpenAI(first_s=0.01, step_s=0.001)
+    job = one_level(Workload(prompt=Lengths(100), output=Lengths(4), shared_prefix=40))
     async with driving(server, "good") as driver:
         measurement = await measure(driver, job)
 
@@ -49,14 +53,7 @@ async def test_a_trace_is_replayed_over_http_with_what_its_prompts_have_in_commo
     path.write_text(
         "".join(json.dumps({**line, "timestamp": 10 * i, "hash_ids": [0, 1 + i]}) + "\n" for i in range(500))
     )
-    job = Job(
-        Workload(trace=str(path), arrivals=Arrival.TRACE),
-        Objective(rate=60),
-        (parse_slo("ttft p95 <= 2s"), parse_slo("error rate <= 1%")),
-        seed=3,
-        incumbent_rate=60,
-        limits=Limits(levels=1),
-    )
+    job = one_level(Workload(trace=str(path), arrivals=Arrival.TRACE))
     async with driving(server, "good") as driver:
         measurement = await measure(driver, job)
 

@@ -14,7 +14,7 @@ from tests.integration.probe.fake_openai import FakeOpenAI
 from tuner.engines.metrics import counters
 from tuner.probe import serverside
 from tuner.probe.control import Control
-from tuner.probe.serverside import view_of, watched
+from tuner.probe.serverside import sampled, view_of
 
 
 class Server:
@@ -51,7 +51,7 @@ def _often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_often")
 async def test_the_server_is_looked_at_before_during_and_after_a_level() -> None:
     async with Server().controlled() as control:
-        async with watched(control, await control.counters()) as watch:
+        async with sampled(control, await control.counters()) as watch:
             await eventually(lambda: len(watch.during) >= 3)
         seen = watch.samples(await control.counters())
 
@@ -70,7 +70,7 @@ async def test_a_server_that_hangs_is_asked_less_often_and_delays_nobody() -> No
     async with server.controlled() as control:
         before = await control.counters()
         server.delay_s = 60.0
-        async with watched(control, before) as watch:
+        async with sampled(control, before) as watch:
             await eventually(lambda: watch.missed == 1)
             await asyncio.sleep(0.5)
         # A look that took 0.05 s is not followed by another for a second; and none is waited for at the end.
@@ -80,7 +80,7 @@ async def test_a_server_that_hangs_is_asked_less_often_and_delays_nobody() -> No
 async def test_a_server_without_metrics_is_not_asked_again() -> None:
     server = Server(path="/nowhere")
     async with server.controlled() as control:
-        async with watched(control, await control.counters()) as watch:
+        async with sampled(control, await control.counters()) as watch:
             await asyncio.sleep(0.1)
         assert watch.samples({}) is None
     assert server.looks == 0
@@ -107,6 +107,6 @@ async def test_a_level_over_http_brings_the_servers_view_and_what_was_cancelled(
 async def test_a_level_that_fails_ends_the_looks() -> None:
     async with Server().controlled() as control:
         with pytest.raises(RuntimeError, match="the level"):
-            async with watched(control, await control.counters()):
+            async with sampled(control, await control.counters()):
                 raise RuntimeError("the level")
     assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
