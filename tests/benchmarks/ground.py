@@ -23,7 +23,7 @@ from tuner.core.slo import Slo, parse_slo
 from tuner.core.target import TargetInfo
 from tuner.core.workload import Load, Objective, Workload
 from tuner.probe import Limits
-from tuner.probe.statistics import latencies
+from tuner.probe.verdict.statistics import latencies
 from tuner.search import Screen, Space, load_space
 from tuner.search.sampler import Sampler
 from tuner.simulator.catalogue import GPUS, MODELS

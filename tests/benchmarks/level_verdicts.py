@@ -23,13 +23,13 @@ from tuner.core.request import LevelPlan
 from tuner.core.slo import Slo, parse_slo
 from tuner.core.workload import Lengths, Load, Workload
 from tuner.probe import Limits
-from tuner.probe.level import LevelTest, size_of
-from tuner.probe.statistics import latencies
-from tuner.probe.workload import Requests
+from tuner.probe.verdict.level import LevelTest, size_of
+from tuner.probe.verdict.statistics import latencies
+from tuner.probe.workload.requests import Requests
 
 _LEVELS = 300
 _LONG = 60_000
-_SHARES = (0.85, 1.0, 1.15)  # of the rate at which the promise is just kept
+_SHARES = (0.7, 0.85, 1.0, 1.15)  # of the rate at which the promise is just kept
 _OUTPUT = Lengths(16)
 _LIMITS = Limits(level_s=60, total_s=900)
 
@@ -42,10 +42,11 @@ class Engine:
     servers: int
     slo: str
     output: Lengths = _OUTPUT
+    slower: float = 1.0
 
     def driver(self) -> QueueDriver:
         """The engine, empty."""
-        return QueueDriver(servers=self.servers, prefill_s=0.1, step_s=0.02)
+        return QueueDriver(servers=self.servers, prefill_s=0.1 * self.slower, step_s=0.02 * self.slower)
 
     @property
     def promise(self) -> Slo:
@@ -66,6 +67,7 @@ class Engine:
 ENGINES = (
     Engine("M/D/1", 1, "ttft p95 <= 1500ms"),
     Engine("M/D/8", 8, "ttft p95 <= 500ms"),
+    Engine("M/D/8, ten times slower", 8, "ttft p95 <= 5s", slower=10.0),
     Engine("M/D/32", 32, "ttft p95 <= 300ms"),
     Engine("M/G/8", 8, "ttft p95 <= 800ms", Lengths(16, 1.0)),
     Engine("M/G/8, e2e", 8, "e2e p95 <= 2s", Lengths(16, 1.0)),

@@ -17,7 +17,7 @@ from tuner.core.knob import Candidate
 from tuner.core.request import LevelPlan, PlannedRequest
 from tuner.core.workload import Api, Load
 from tuner.engines.vllm import VLLM
-from tuner.probe.client import http_driver
+from tuner.probe.client.driver import http_driver
 
 pytestmark = [pytest.mark.cluster, pytest.mark.engine]
 

@@ -22,8 +22,8 @@ from tuner.core.cause import TrialFailed
 from tuner.core.errors import Interrupted, InvalidInput, TunerError
 from tuner.core.measurement import Answer
 from tuner.engines.metrics import counters
-from tuner.probe.client import headers_of, http_driver
-from tuner.probe.models import find_model
+from tuner.probe.client.driver import headers_of, http_driver
+from tuner.probe.client.models import find_model
 from tuner.probe.run import ProbeRun
 from tuner.study.probe_report import ProbeResult, probe_report
 from tuner.study.probing import Probing, read_probing

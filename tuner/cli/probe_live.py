@@ -17,7 +17,7 @@ from tuner.cli import units
 from tuner.cli.panel import LivePanel
 from tuner.core.slo import Metric
 from tuner.probe.run import Began, Held, ProbeRun
-from tuner.probe.statistics import latencies
+from tuner.probe.verdict.statistics import latencies
 from tuner.probe.watch import Running
 from tuner.study.probe_report import failures, void
 from tuner.study.probing import Probing

@@ -165,6 +165,7 @@ _OVER_TIME: tuple[tuple[str, str, str, Callable[[float], str], _Curve], ...] = (
         units.plain,
         lambda time: [tokens / time.bin_s for tokens in time.output_tokens],
     ),
+    ("ttft", "TTFT over time", "median of a bin", units.seconds, lambda time: time.ttft_s),
     ("in-flight", "Requests in flight over time", "requests", units.plain, lambda time: time.in_flight),
     ("waiting", "Requests waiting in the engine", "requests", units.plain, lambda time: time.server_waiting),
     ("kv", "KV cache in use", "share", lambda share: f"{100 * share:.4g}%", lambda time: time.kv_usage),

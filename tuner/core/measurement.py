@@ -101,9 +101,10 @@ class Window:
 class Timeline:
     """A level in equal bins of `bin_s` seconds since its start, warm-up and all.
 
-    By bin: requests sent, ended with all their work done, failed; output tokens that arrived; and the mean number of
-    requests in flight (sent and not ended). What the server showed of itself is the mean of the samples that fell into
-    a bin, None where none did; the series are empty where it showed nothing.
+    By bin: requests sent, ended with all their work done, failed; output tokens that arrived; the mean number of
+    requests in flight (sent and not ended); and the median TTFT of the requests that were due in it and got a token,
+    None where there were none. What the server showed of itself is the mean of the samples that fell into a bin, None
+    where none did; the series are empty where it showed nothing.
     """
 
     bin_s: float
@@ -115,6 +116,7 @@ class Timeline:
     server_running: tuple[float | None, ...] = ()
     server_waiting: tuple[float | None, ...] = ()
     kv_usage: tuple[float | None, ...] = ()
+    ttft_s: tuple[float | None, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -295,8 +295,8 @@ class _Search:
 
         A promise may be so lax that it holds for as long as a level lasts while the queue grows.
         """
-        behind = [one / (1 + level.overload) for one, level in self._rated() if level.overload]
-        served = min([rate, *behind])
+        behind = min(((one, level.overload) for one, level in self._rated() if level.overload), default=(rate, 0.0))
+        served = min(rate, behind[0] / (1 + behind[1]))
         nearest = min(self._rated(), key=lambda rated: abs(math.log(rated[0] / rate)))[1]
         return served * nearest.work_share
 

@@ -13,12 +13,12 @@ from tuner.core.measurement import Answer, Level, Measurement
 from tuner.core.request import Driver, LevelPlan, LevelRecords
 from tuner.core.slo import Slo
 from tuner.core.workload import Load
-from tuner.probe.arrivals import Stages, arrivals_of
 from tuner.probe.capacity import measure
 from tuner.probe.job import Job, Limits
-from tuner.probe.level import LevelTest, Size, size_of
 from tuner.probe.session import Session
+from tuner.probe.verdict.level import LevelTest, Size, size_of
 from tuner.probe.watch import Running, Watched
+from tuner.probe.workload.arrivals import Stages, arrivals_of
 
 # A closed loop of a given duration has as many requests at hand as an engine could answer that is twice as fast under
 # load as when it was nearly idle.

@@ -14,11 +14,11 @@ from tuner.core.measurement import Answer, Level
 from tuner.core.request import Driver, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
 from tuner.core.slo import Slo
 from tuner.core.workload import Load
+from tuner.probe.client.stream import kind_of
 from tuner.probe.job import Job
-from tuner.probe.level import LevelTest, Size, size_of
-from tuner.probe.steadiness import LATENCIES
-from tuner.probe.stream import kind_of
-from tuner.probe.workload import Requests
+from tuner.probe.verdict.level import LevelTest, Size, size_of
+from tuner.probe.verdict.steadiness import LATENCIES
+from tuner.probe.workload.requests import Requests
 
 _WARMUP_CONCURRENCY = 4
 _WARMUP_REQUESTS = 12

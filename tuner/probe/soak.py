@@ -11,9 +11,9 @@ from tuner.core.request import Driver, PlannedRequest
 from tuner.core.slo import Metric, Slo
 from tuner.core.workload import Load, Objective, ObjectiveKind, Workload
 from tuner.probe.job import Job, Limits
-from tuner.probe.level import LevelTest, Size
 from tuner.probe.session import Session
-from tuner.probe.workload import Requests
+from tuner.probe.verdict.level import LevelTest, Size
+from tuner.probe.workload.requests import Requests
 
 _NO_ERRORS = Slo(Metric.ERROR_RATE, "rate", 0.0)
 _ROUNDS = 2

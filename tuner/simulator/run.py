@@ -10,7 +10,7 @@ import heapq
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
@@ -84,7 +84,7 @@ class LevelRun:
     """Drives a scheduler through one level. The scheduler must be idle, and is idle again afterwards.
 
     `stop` is asked at the plan's looks. `watch` is called after each step that changed something and may raise
-    TrialFailed. `salt` keeps the shared prefixes of different levels apart.
+    TrialFailed.
     """
 
     def __init__(
@@ -95,9 +95,8 @@ class LevelRun:
         stop: Stop | None = None,
         noise: Noise | None = None,
         watch: Callable[[Scheduler], None] | None = None,
-        salt: Hashable = 0,
     ) -> None:
-        self._scheduler, self._plan, self._salt = scheduler, plan, salt
+        self._scheduler, self._plan = scheduler, plan
         self._stop, self._watch = stop, watch
         self._noise = noise or Noise()
         self._now = 0.0
@@ -262,7 +261,7 @@ class LevelRun:
             if planned.index not in self._streams:
                 continue  # its client gave up before
             block_size = self._scheduler.settings.block_size
-            spans = (((self._salt, span.id), span.tokens) for span in planned.prefix)
+            spans = ((span.id, span.tokens) for span in planned.prefix)
             hashes = prefix_hashes(spans, block_size)[: planned.prompt_tokens // block_size]
             request = SimRequest(planned.index, planned.prompt_tokens, planned.output_tokens, hashes)
             if self._scheduler.fits(request):

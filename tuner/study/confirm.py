@@ -17,8 +17,8 @@ from tuner.core.knob import Candidate
 from tuner.core.request import Driver, GreedyOutput
 from tuner.core.workload import Part, Workload
 from tuner.probe.output_check import MAX_TOKENS, PROMPTS, Agreement, compare
-from tuner.probe.prompts import part_of, read_prompts
 from tuner.probe.soak import soak
+from tuner.probe.workload.prompts import part_of, read_prompts
 from tuner.store import TrialKind, TrialRecord
 from tuner.store.codec import decode, encode
 from tuner.study.finalist import finalist

@@ -26,7 +26,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from tuner.probe.confidence import t_quantile
+from tuner.probe.verdict.confidence import t_quantile
 
 # O'Brien-Fleming, one-sided 2.5 %, by the number of looks: better at a look with share t of the pairs when
 # z > constant / sqrt(t) (Jennison and Turnbull, Group Sequential Methods, table 2.3). More looks change it little.

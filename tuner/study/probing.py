@@ -13,9 +13,9 @@ from tuner.core.errors import InvalidInput
 from tuner.core.slo import Slo
 from tuner.core.workload import Arrival, Count, Load, Objective, ObjectiveKind, Workload
 from tuner.probe import Job, Limits
-from tuner.probe.arrivals import Stage, Stages
-from tuner.probe.client import HEADER_NAME
+from tuner.probe.client.driver import HEADER_NAME
 from tuner.probe.run import Extent
+from tuner.probe.workload.arrivals import Stage, Stages
 from tuner.study.spec import StudySpec, load_spec
 from tuner.study.spec.complaints import complaint, explain
 from tuner.study.spec.document import FieldPath, parse_scalar

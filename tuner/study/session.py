@@ -15,7 +15,7 @@ from typing import Any
 from tuner.core.errors import NotRestored, Refused, TunerError
 from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
-from tuner.probe.prompts import read_prompts
+from tuner.probe.workload.prompts import read_prompts
 from tuner.search import Space, load_space
 from tuner.store import Store, StudyRecord, StudyState
 from tuner.study.aim import Aim

@@ -257,7 +257,6 @@ class SimulatedDriver:
             stop=stop,
             noise=self._truth.level_noise(self._start, self._levels),
             watch=self._watch,
-            salt=self._levels,
         )
         try:
             records = run.run()

@@ -17,7 +17,7 @@ from tuner.core.knob import Candidate, Value
 from tuner.core.request import LevelPlan, PlannedRequest
 from tuner.core.workload import Api, Load
 from tuner.engines.vllm import VLLM
-from tuner.probe.client import http_driver
+from tuner.probe.client.driver import http_driver
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 
 Edit = Callable[[Document], None]

@@ -179,6 +179,7 @@ async def test_the_page_is_whole_in_one_file_without_scripts() -> None:
         "TTFT by percentile",
         "ITL by percentile",
         "Output tokens over time",
+        "TTFT over time",
         "Requests in flight over time",
     ]
     assert "nothing was measured" not in drawn

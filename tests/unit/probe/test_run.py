@@ -15,9 +15,9 @@ from tuner.core.request import UNFINISHED, LevelPlan, LevelRecords, RequestRecor
 from tuner.core.slo import parse_slo
 from tuner.core.workload import Count, Lengths, Load, Objective, ObjectiveKind, Workload
 from tuner.probe import Job
-from tuner.probe.arrivals import Stage, Stages
 from tuner.probe.run import Began, Extent, Held, ProbeRun
 from tuner.probe.session import Session
+from tuner.probe.workload.arrivals import Stage, Stages
 
 SLOS = (parse_slo("ttft p95 <= 500ms"), parse_slo("error rate <= 5%"))
 JOB = Job(

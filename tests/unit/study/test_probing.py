@@ -9,8 +9,8 @@ import pytest
 
 from tuner.core.errors import InvalidInput
 from tuner.core.workload import Api, Lengths, Load
-from tuner.probe.arrivals import Stage, Stages
 from tuner.probe.run import Extent
+from tuner.probe.workload.arrivals import Stage, Stages
 from tuner.study.probing import Probing, read_probing
 
 URL = "http://10.0.0.5:8000"

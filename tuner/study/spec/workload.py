@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from tuner.core.workload import Api, Arrival, Lengths, Pair, Shape, Workload
-from tuner.probe.lengths import read_pairs, summary
-from tuner.probe.traces import read_trace
+from tuner.probe.workload.lengths import read_pairs, summary
+from tuner.probe.workload.traces import read_trace
 from tuner.study.spec import fields
 from tuner.study.spec.section import Section
 
