@@ -30,7 +30,7 @@ from tuner.store import Store
 from tuner.study.confirm import Conclusion, Confirming
 
 # Of what is kept: raise one when the simulator changes, the other when confirmations do.
-_ENGINES, _CONFIRMATIONS = 1, 6
+_ENGINES, _CONFIRMATIONS = 2, 7
 _TRUTHS = 10
 _MARK = 32  # the finalist's block size
 _CHAT = Workload(Lengths(1024, 0.5), Lengths(256, 0.5))
