@@ -159,8 +159,7 @@ def _interval_of_mean(seen: Observations) -> tuple[float | None, float | None]:
 
 def _against(slo: Slo, seen: Observations, stage: Stage) -> Sample:
     """The sample by which an SLO can fail: where much exceeds the bound, its own batches show how alike it is."""
-    least = max(1.0, stage.concurrency) if slo.metric is Metric.ITL else 1.0
-    return effective_sample(seen, least, stage.fail_alpha or ALPHA)
+    return effective_sample(seen, _at_once(slo, stage), stage.fail_alpha or ALPHA)
 
 
 def _in_favour(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> Sample:
@@ -170,7 +169,7 @@ def _in_favour(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> Sa
     if slo.metric in _TAILED:
         tail = normal_beyond if stage.closed or slo.metric is Metric.TPOT else exponential_beyond
         worth = max(min(BATCHES, seen.requests), seen.requests / alike)
-        beyond = tail(seen.sums / seen.counts, slo.bound, worth, alpha)
+        beyond = tail(seen.means, slo.bound, worth, alpha)
         if beyond <= allowed * min(1.0, max(_OUT_OF_REACH, _FEW / seen.requests)):
             alike = 1.0
     return effective_sample(seen, alike, alpha)
@@ -183,10 +182,15 @@ def _alike(slo: Slo, seen: Observations, stage: Stage) -> float:
     effect counts as far as the latency goes with them.
     """
     if slo.metric is Metric.ITL:
-        return max(1.0, stage.concurrency)
-    latencies, grain = seen.sums / seen.counts, _GRAIN * slo.bound
+        return _at_once(slo, stage)
+    latencies, grain = seen.means, _GRAIN * slo.bound
     shared = correlation(seen.waits, latencies) * (effect_of_neighbours(seen.waits, grain) - 1)
     return max(effect_of_neighbours(latencies, grain), 1 + shared)
+
+
+def _at_once(slo: Slo, stage: Stage) -> float:
+    """How many observations one slow step delays: a gap of every stream that runs."""
+    return max(1.0, stage.concurrency) if slo.metric is Metric.ITL else 1.0
 
 
 def _observed(slo: Slo, seen: Observations) -> float:

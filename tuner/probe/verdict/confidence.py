@@ -15,6 +15,7 @@ import numpy as np
 _STEPS = 300
 _TINY = 1e-300
 _BISECTIONS = 40
+_MANY = 1e6  # degrees of freedom at which Student's t is normal
 _FAR = 8.0  # standard deviations from a binomial's mean, beyond which nothing lies
 
 
@@ -75,6 +76,11 @@ def t_quantile(p: float, df: float) -> float:
     # P(|T| > t) = I_x(df/2, 1/2) with x = df / (df + t^2)
     x = _solve(lambda x: beta_cdf(x, df / 2, 0.5), 2 * (1 - p))
     return math.sqrt(df * (1 - x) / x) if x > 0 else math.inf
+
+
+def normal_quantile(p: float) -> float:
+    """The p-quantile of the standard normal distribution, for 0.5 <= p < 1."""
+    return t_quantile(p, _MANY)
 
 
 def below(share: float, exceeding: float, count: float, alpha: float) -> bool:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.probe.verdict.confidence import t_quantile
+from tuner.probe.verdict.confidence import normal_quantile, t_quantile
 from tuner.probe.verdict.observations import Observations
 
 #: Fewer batches than that say nothing of how they vary.
@@ -54,7 +54,7 @@ def effective_sample(seen: Observations, least_effect: float, alpha: float) -> S
         estimated = ratio_variance(seen.exceeding, seen.counts, batches) / binomial
         if estimated > max(least_effect, 1 + _BY_CHANCE * math.sqrt(2 / (batches - 1))):
             # An effect estimated from few batches may be far too small by luck.
-            normal, student = t_quantile(1 - alpha, 1e6), t_quantile(1 - alpha, batches - 1)
+            normal, student = normal_quantile(1 - alpha), t_quantile(1 - alpha, batches - 1)
             effect = estimated * (student / normal) ** 2
     return Sample(float(exceeding / effect), float(count / effect))
 

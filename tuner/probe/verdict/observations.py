@@ -44,6 +44,11 @@ class Observations:
         """Requests with at least one observation."""
         return len(self.counts)
 
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """The mean of each request's observations: its latency, where it has one."""
+        return self.sums / self.counts
+
 
 def observe(slo: Slo, records: Sequence[RequestRecord], timeout_s: float) -> Observations:
     """The evidence on `slo` in these records; a failed request counts as `timeout_s` long."""

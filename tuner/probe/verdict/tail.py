@@ -7,10 +7,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from tuner.probe.verdict.confidence import t_quantile, upper_share
+from tuner.probe.verdict.confidence import normal_quantile, t_quantile, upper_share
 
 _UPPER = 0.2
-_MANY = 1e6  # degrees of freedom at which Student's t is normal
 
 
 def exponential_beyond(values: NDArray[np.float64], bound: float, worth: float, alpha: float) -> float:
@@ -53,5 +52,5 @@ def _most(freedom: float, alpha: float) -> float:
     freedom / the alpha-quantile of chi-squared (Wilson & Hilferty 1931).
     """
     part = 2 / (9 * freedom)
-    root = 1 - part - t_quantile(1 - alpha, _MANY) * math.sqrt(part)
+    root = 1 - part - normal_quantile(1 - alpha) * math.sqrt(part)
     return root**-3 if root > 0 else math.inf
