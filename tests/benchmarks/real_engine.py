@@ -1,7 +1,7 @@
 """Whole studies on the real vLLM, on CPU, on a real cluster: `python -m tests.benchmarks.real_engine`.
 
 Two workloads, each tuned by what a study does and by screened random search, with the same budget. The environment is
-that of tests/e2e/conftest.py. About 60 minutes on two cores, of which nothing else should use one. Reports of studies
+that of tests/e2e/conftest.py. About 90 minutes on two cores, of which nothing else should use one. Reports of studies
 are kept under XDG_CACHE_HOME, so that a run that was stopped goes on with the next study (`--fresh` starts anew).
 """
 
@@ -54,7 +54,7 @@ CASES = (
 workload: {prompt: {mean: 192, cv: 0.5}, output: {mean: 48, cv: 0.5}}
 slos: [ttft p95 <= 3s, itl p95 <= 80ms]
 objective: {kind: capacity, rate: 5}
-budget: {starts: 10, pairs: 3, level: 12s, probe: 80s}
+budget: {starts: 12, pairs: 4, level: 15s, probe: 90s}
 """,
     ),
     Case(
@@ -63,7 +63,7 @@ budget: {starts: 10, pairs: 3, level: 12s, probe: 80s}
 workload: {prompt: 512, output: {mean: 16, cv: 0.5}}
 slos: [itl p95 <= 120ms]
 objective: {kind: throughput, concurrency: 8}
-budget: {starts: 10, pairs: 3, level: 20s, probe: 60s}
+budget: {starts: 12, pairs: 4, level: 20s, probe: 60s}
 """,
     ),
 )
