@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from tuner.core.redact import redact
 
 
 class Cause(StrEnum):
@@ -44,7 +46,7 @@ _INFRASTRUCTURE = frozenset(
 
 @dataclass(frozen=True)
 class Failure:
-    """One failure of a trial: its cause, one sentence for people, and the redacted evidence behind both."""
+    """One failure of a trial: its cause, one sentence for people, and the evidence behind both (see `redacted`)."""
 
     cause: Cause
     message: str
@@ -53,6 +55,10 @@ class Failure:
     overshoot: float | None = None
     # What the engine itself proposed instead, e.g. {"max_model_len": 3968}.
     hint: dict[str, int] | None = None
+
+    def redacted(self) -> Failure:
+        """The same without the secrets that logs and messages of others may hold: what is stored and shown."""
+        return replace(self, message=redact(self.message), evidence=redact(self.evidence))
 
     def __str__(self) -> str:
         return f"{self.cause}: {self.message}"

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import fcntl
 import json
-import os
-import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from tuner.core.errors import TunerError
+from tuner.store import sqlite
 from tuner.store.tables import PREFIX, VERSION_TABLE, metadata
 from tuner.store.url import masked
 
 #: The newest migration in this package.
-HEAD = "0002"
-_BUSY_S = 30
+HEAD = "0003"
 _CONNECT_S = 10
 _SETUP_S = 60
 _ADVISORY_KEY = 0x74756E6572  # "tuner"
-_WRITES = "tuner_writes"
+_WRITER = "`tuner studies` with this --storage, or any other command that may write to it,"
 
 
 class StoreError(TunerError):
@@ -35,13 +33,19 @@ class StoreError(TunerError):
 
 
 class Database:
-    """One database file or server: short transactions, and a lock for making tables."""
+    """One database file or server: short transactions, and a lock for making tables.
 
-    def __init__(self, url: URL) -> None:
+    With `read_only` its connections can't write, whatever they are asked to.
+    """
+
+    def __init__(self, url: URL, *, read_only: bool = False) -> None:
         self.url = url
+        self.read_only = read_only
         self.shown = masked(url.render_as_string(hide_password=False))
         self.sqlite = url.get_backend_name() == "sqlite"
-        self._engine = _sqlite(url) if self.sqlite else _postgresql(url)
+        make = sqlite.engine if self.sqlite else _postgresql
+        with self._errors_named():
+            self._engine = make(url, _dumps, read_only=read_only)
 
     def close(self) -> None:
         """Close all connections."""
@@ -56,9 +60,10 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that writes: on SQLite it holds the write lock from its first moment, so that what it read
-        can't be old when it writes. Raises StoreError."""
+        can't be old when it writes. Raises StoreError, also for a database that was opened to be read."""
+        self._refuse_readers()
         with self._errors_named(), self._engine.connect() as plain:
-            connection = plain.execution_options(**{_WRITES: True})
+            connection = plain.execution_options(**{sqlite.WRITES: True})
             with connection.begin():
                 yield connection
 
@@ -66,10 +71,24 @@ class Database:
     def setup_lock(self) -> Iterator[None]:
         """Keep every other process from making tables here. Released by the system if this process dies.
 
-        Raises StoreError when somebody else holds it for longer than a minute.
+        Raises StoreError when somebody else holds it for longer than a minute, and as `writing`.
         """
+        self._refuse_readers()
         with self._file_lock() if self.sqlite else self._advisory_lock():
             yield
+
+    def check(self) -> None:
+        """See that the tables are of this version, and make nothing. Raises StoreError that says what makes them."""
+        if self.sqlite and not Path(str(self.url.database)).exists():
+            raise StoreError(f"storage {self.shown}: there is no such file yet; `tuner start` makes it")
+        version = self._version()
+        if version is None:
+            raise StoreError(f"storage {self.shown}: it has no studies; {_WRITER} makes the tables for them")
+        if version < HEAD:
+            earlier = "made by an earlier version of tuner"
+            raise StoreError(f"storage {self.shown}: {earlier}; {_WRITER} brings it up to date")
+        if version != HEAD:
+            raise _made_by_another(self.shown, f"its tables are version {version}")
 
     def migrate(self) -> None:
         """Bring the tables to the newest version. Raises StoreError where a newer tuner has made them."""
@@ -82,6 +101,10 @@ class Database:
                 self._use_wal()
             with self.writing() as connection:
                 _upgrade(connection, self.shown)
+
+    def _refuse_readers(self) -> None:
+        if self.read_only:
+            raise StoreError(f"storage {self.shown}: opened to be read; nothing can be written")
 
     def _version(self) -> str | None:
         with self.reading() as connection:
@@ -160,9 +183,11 @@ def _upgrade(connection: Connection, shown: str) -> None:
     try:
         command.upgrade(config, "head")
     except CommandError as error:
-        raise StoreError(
-            f"storage {shown}: made by another version of tuner ({error}); use that one or newer"
-        ) from error
+        raise _made_by_another(shown, str(error)) from error
+
+
+def _made_by_another(shown: str, why: str) -> StoreError:
+    return StoreError(f"storage {shown}: made by another version of tuner ({why}); use that one or newer")
 
 
 def _locked(descriptor: int) -> bool:
@@ -177,43 +202,11 @@ def _locked(descriptor: int) -> bool:
 _dumps = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, serializer: Callable[[Any], str], *, read_only: bool) -> Engine:
+    # Said at the beginning of each transaction: a pooler between us and the server knows no session's settings.
+    mode = {"postgresql_readonly": True} if read_only else {}
     limits = {"connect_timeout": _CONNECT_S} if "connect_timeout" not in url.query else {}
     psycopg = url.set(drivername="postgresql+psycopg")
-    return create_engine(psycopg, json_serializer=_dumps, pool_pre_ping=True, connect_args=limits)
-
-
-def _sqlite(url: URL) -> Engine:
-    assert url.database is not None
-    try:
-        Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"storage {url}: {error}") from error
-    where = {"creator": partial(_read_only, Path(url.database))} if _is_read_only(Path(url.database)) else {}
-    engine = create_engine(url, json_serializer=_dumps, connect_args={"timeout": _BUSY_S}, **where)
-    event.listen(engine, "connect", _on_connect)
-    event.listen(engine, "begin", _on_begin)
-    return engine
-
-
-def _is_read_only(file: Path) -> bool:
-    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
-
-
-def _read_only(file: Path) -> sqlite3.Connection:
-    """SQLite reads its write-ahead log by files that it makes itself; where it may not, and nobody writes, without."""
-    alone = "" if Path(f"{file}-wal").exists() else "&immutable=1"
-    return sqlite3.connect(f"{file.as_uri()}?mode=ro{alone}", uri=True, timeout=_BUSY_S, check_same_thread=False)
-
-
-def _on_connect(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where _on_begin says, not at the driver's guess
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.close()
-
-
-def _on_begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later fails at once, without waiting, when another wrote in between.
-    immediate = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    return create_engine(
+        psycopg, json_serializer=serializer, pool_pre_ping=True, connect_args=limits, execution_options=mode
+    )

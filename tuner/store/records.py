@@ -9,9 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 from tuner.core.cause import Failure
+from tuner.core.expected import Expected
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate, Value
 from tuner.core.measurement import Level, Measurement, Verdict
+from tuner.core.summary import Summary
 
 
 class StudyState(StrEnum):
@@ -76,8 +78,10 @@ class StudyRecord:
 class TrialRecord:
     """A trial as stored. Until `recorded`, verdict, measurement, facts and the costs are empty.
 
-    `levels` are kept as they end: a trial that was killed while probing has some without a measurement.
+    `levels` are kept as they end: a trial that was killed while probing has some without a measurement. `summary` is
+    there where a measurement is; a trial that was read in short has no other, and no levels.
     `failure` is set where the trial failed, also without a verdict (infrastructure) or by the planner (`screened`).
+    `expected` is what was expected of it before it ran; None where nothing could be.
     `position` is which start of a confirmation this is; None in the search.
     """
 
@@ -95,6 +99,8 @@ class TrialRecord:
     told: bool = False
     verdict: Verdict | None = None
     measurement: Measurement | None = None
+    summary: Summary | None = None
+    expected: Expected | None = None
     facts: EngineFacts | None = None
     failure: Failure | None = None
     screened: bool = False
@@ -108,3 +114,27 @@ class TrialRecord:
     def reported(self) -> Mapping[str, Value]:
         """The settings that its engine said it runs with; empty where it said nothing."""
         return (self.facts and self.facts.settings) or {}
+
+
+class Decision(StrEnum):
+    """What somebody made of a study's winner; `applied` and `undone` say what was done with it.
+
+    `failed` is an attempt at either that came to nothing; the comment says at which, and why.
+    """
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    APPLIED = "applied"
+    UNDONE = "undone"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Review:
+    """One decision on a study's winner. `who` is the name under which somebody was known to the dashboard."""
+
+    study_id: int
+    decision: Decision
+    comment: str
+    who: str
+    made: datetime

@@ -85,6 +85,7 @@ studies = Table(
     Column("claimed_until", Moment),
     Column("created", Moment, nullable=False),
     Column("updated", Moment, nullable=False),
+    Column("revision", Integer, nullable=False, server_default="0"),
 )
 
 trials = Table(
@@ -104,6 +105,8 @@ trials = Table(
     Column("told", Boolean, nullable=False, default=False),
     Column("verdict", _Json),
     Column("measurement", _Json),
+    Column("summary", _Json),
+    Column("expected", _Json),
     Column("facts", _Json),
     Column("failure", _Json),
     Column("screened", Boolean, nullable=False, default=False),
@@ -129,6 +132,17 @@ levels = Table(
     Column("trial_id", ForeignKey(trials.c.id), nullable=False, index=True),
     Column("level", _Json, nullable=False),
     Column("ended", Moment, nullable=False),
+)
+
+reviews = Table(
+    f"{PREFIX}reviews",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey(studies.c.id), nullable=False, index=True),
+    Column("decision", String(20), nullable=False),
+    Column("comment", Line, nullable=False),
+    Column("who", Line, nullable=False),
+    Column("made", Moment, nullable=False),
 )
 
 calibrations = Table(

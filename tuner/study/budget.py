@@ -148,7 +148,7 @@ class Ledger:
 def killed_starts(trial: TrialRecord) -> list[float]:
     """Seconds of each start of a trial whose run was killed before its outcome was on record, as far as one can see."""
     starts = [_worked_s(start) for start in _by_start(trial.phases)]
-    measured = len(trial.measurement.levels) if trial.measurement else 0
+    measured = len(trial.summary.levels) if trial.summary else 0
     lost = trial.levels[: len(trial.levels) - measured]
     if trial.recorded is not None and not trial.screened:
         starts = starts[:-1]

@@ -14,6 +14,7 @@ from datetime import datetime
 
 from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.errors import TunerError
+from tuner.core.expected import Expected
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Level, Measurement, Verdict
@@ -28,6 +29,7 @@ from tuner.search.screen import Screen
 from tuner.store import Phase, Store, TrialKind, TrialRecord
 from tuner.study.aim import Aim
 from tuner.study.budget import Ledger
+from tuner.study.foresight import Foresee
 from tuner.study.ineffective import ineffective
 from tuner.study.judge import judge, judge_failure
 from tuner.study.progress import LevelEnded, Note, Observer, PhaseBegan, began, ended
@@ -46,6 +48,7 @@ class Outcome:
 
     verdict: Verdict | None = None
     measurement: Measurement | None = None
+    expected: Expected | None = None  # by the planner, before the start
     facts: EngineFacts | None = None
     screened: bool = False
     hurried: bool = False  # the study's end gave the start less time than a start may take
@@ -74,6 +77,7 @@ class TrialLoop:
     sampler: Sampler
     observe: Observer
     clock: Callable[[], datetime]
+    foresee: Foresee = lambda _: None
     trials: list[TrialRecord] = field(default_factory=list)
     _noted: set[str] = field(default_factory=set)
     _infrastructure_failures: int = 0
@@ -136,7 +140,7 @@ class TrialLoop:
         outcome = await self._screen(trial) or await self._run(trial, block, then)
         trial = await self._record(trial, outcome)
         await self.tell(trial)
-        self._watch_infrastructure(outcome)
+        self._watch_infrastructure(trial)
         return trial
 
     async def _screen(self, trial: TrialRecord) -> Outcome | None:
@@ -162,12 +166,7 @@ class TrialLoop:
         return outcome
 
     async def _measure(self, trial: TrialRecord, outcome: Outcome, block: int | None, then: Then | None) -> None:
-        await self._enter(trial, Phase.STARTING)
-        deadline_s = min(self.aim.rollout_deadline_s, self.left_s())
-        outcome.hurried = deadline_s < self.aim.rollout_deadline_s
-        running = await self.target.apply(
-            trial.candidate, deadline_s, lambda detail: self._say(trial, Phase.STARTING, detail)
-        )
+        running = await self._start(trial, outcome)
         outcome.start_s, outcome.facts = running.start_s, running.facts
         await self._enter(trial, Phase.WARMING_UP)
         driver = running.driver or self.connect(running)
@@ -181,6 +180,19 @@ class TrialLoop:
             await driver.close()
         await self._enter(trial, Phase.JUDGING)
         outcome.verdict = judge(outcome.measurement, self.aim.slos)
+
+    async def _start(self, trial: TrialRecord, outcome: Outcome) -> Running:
+        """Start the engine. What is expected of it is worked out meanwhile, and known before anything is measured."""
+        await self._enter(trial, Phase.STARTING)
+        deadline_s = min(self.aim.rollout_deadline_s, self.left_s())
+        outcome.hurried = deadline_s < self.aim.rollout_deadline_s
+        foreseeing = asyncio.create_task(asyncio.to_thread(self.foresee, trial.candidate))
+        try:
+            return await self.target.apply(
+                trial.candidate, deadline_s, lambda detail: self._say(trial, Phase.STARTING, detail)
+            )
+        finally:
+            outcome.expected = await foreseeing
 
     def _job(self, trial: TrialRecord, block: int | None) -> Job:
         rate = _rate(self.incumbent)
@@ -212,6 +224,7 @@ class TrialLoop:
             trial.id,
             verdict=outcome.verdict,
             measurement=outcome.measurement,
+            expected=outcome.expected,
             facts=outcome.facts,
             failure=outcome.failure,
             screened=outcome.screened,
@@ -336,10 +349,10 @@ class TrialLoop:
             self._noted.add(text)
             self.observe(Note(text))
 
-    def _watch_infrastructure(self, outcome: Outcome) -> None:
-        if outcome.screened:
+    def _watch_infrastructure(self, trial: TrialRecord) -> None:
+        if trial.screened:
             return
-        failure = outcome.failure
+        failure = trial.failure
         if failure is None or not failure.cause.infrastructure:
             self._infrastructure_failures = 0
             return

@@ -81,6 +81,14 @@ def report(study: StudyRecord, trials: Sequence[TrialRecord], *, series: bool = 
     }
 
 
+def short_report(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+    """The same of trials that were read in short: of their levels load, answer, length, and whether they are void."""
+    told = report(study, trials)
+    for row, trial in zip(told["trials"], trials, strict=True):
+        row["levels"] = encode(trial.summary.levels) if trial.summary else row["levels"]
+    return told
+
+
 def trial_row(trial: TrialRecord, before: float | None, objective: Objective, series: bool = True) -> dict[str, Any]:
     """One trial: candidate, value, margins to the SLOs (positive: room left), cause, and what it took."""
     value = value_of(trial)
@@ -94,6 +102,7 @@ def trial_row(trial: TrialRecord, before: float | None, objective: Objective, se
         "value": value,
         "against_baseline": objective.gain(value, before),
         "margins": margins(trial),
+        "expected": encode(trial.expected),
         "cause": trial.failure.cause.value if trial.failure else None,
         "message": trial.failure.message if trial.failure else None,
         "evidence": trial.failure.evidence if trial.failure else None,
@@ -124,9 +133,9 @@ def outcome(trial: TrialRecord) -> str:
 
 def margins(trial: TrialRecord) -> dict[str, float]:
     """Relative room to each SLO's bound as measured: 0.2 is 20 % below it, -0.2 is 20 % over it."""
-    if trial.measurement is None:
+    if trial.summary is None:
         return {}
-    return {test.slo: -min(test.violation, WORST_VIOLATION) for test in trial.measurement.level.tests}
+    return {test.slo: -min(test.violation, WORST_VIOLATION) for test in trial.summary.tests}
 
 
 def _levels(trial: TrialRecord) -> Sequence[Level]:

@@ -11,6 +11,7 @@ from tuner.search import Expecting, OptunaSampler, RandomSampler, Sampler, Scree
 from tuner.simulator.memory import MemoryConstants
 from tuner.store import Store, StudyRecord, TrialKind
 from tuner.study.aim import Aim
+from tuner.study.foresight import Foresee, Foresight
 from tuner.study.spec import StudySpec
 
 # How many suggestions come from the prior before TPE takes over: few, because the prior may be wrong.
@@ -19,10 +20,14 @@ _FIRST = 3
 
 @dataclass(frozen=True)
 class Searching:
-    """The parts of one study's search; `keep` stores what the planner has learnt for later studies."""
+    """The parts of one study's search; `keep` stores what the planner has learnt for later studies.
+
+    `foresee` says what is expected of a candidate, None where nothing can be.
+    """
 
     screen: Screen
     sampler: Sampler
+    foresee: Foresee
     keep: Callable[[], None]
 
 
@@ -31,14 +36,17 @@ def searching(spec: StudySpec, space: Space, info: TargetInfo, aim: Aim, store: 
     key = calibration_key(info)
     constants = store.calibrations.find(key, MemoryConstants)
     screen = screening(space, info, constants)
+    basis = expecting(info, aim, constants)
 
     def keep() -> None:
         if screen.constants is not None:
             store.calibrations.keep(key, screen.constants)
 
     if spec.search.sampler == "random":
-        return Searching(screen, _random(space, aim, store, study), keep)
-    return Searching(screen, _tpe(space, info, aim, store, study, constants), keep)
+        sampler = _random(space, aim, store, study)
+    else:
+        sampler = _tpe(space, info, aim, store, study, basis)
+    return Searching(screen, sampler, Foresight(basis, screen).of, keep)
 
 
 def calibration_key(info: TargetInfo) -> str:
@@ -77,9 +85,9 @@ def _random(space: Space, aim: Aim, store: Store, study: StudyRecord) -> Sampler
 
 
 def _tpe(
-    space: Space, info: TargetInfo, aim: Aim, store: Store, study: StudyRecord, constants: MemoryConstants | None
+    space: Space, info: TargetInfo, aim: Aim, store: Store, study: StudyRecord, basis: Expecting | None
 ) -> Sampler:
-    prior = rank(space, expecting(info, aim, constants), info.baseline, _FIRST)
+    prior = rank(space, basis, info.baseline, _FIRST)
     return OptunaSampler(
         space,
         store.url,

@@ -65,3 +65,19 @@ def test_what_was_committed_before_a_kill_is_there_and_nothing_half(url: str, tm
         assert store.claims.take(1, "next", NOW, 60)
         if trials[-1].recorded is None:
             store.enter_phase(trials[-1].id, Phase.STARTING, NOW)
+
+
+def test_one_who_only_reads_sees_what_another_process_has_just_written(url: str, tmp_path: Path) -> None:
+    with with_a_study(url), Store.open(url, read_only=True) as reader:
+        stamps = [reader.stamp(1)]
+        process = start("work", url, tmp_path / "gun")
+        (tmp_path / "gun").touch()
+        assert process.stdout is not None
+        for line in itertools.islice(process.stdout, 1, 31):
+            number, phase = line.split()
+            assert list(Phase).index(reader.trial(1, int(number)).phase) >= list(Phase).index(Phase(phase))
+            stamps.append(reader.stamp(1))
+        process.kill()
+        process.communicate()
+    assert stamps == sorted(stamps, key=lambda stamp: stamp[1])
+    assert len(set(stamps)) > 5

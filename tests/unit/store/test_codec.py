@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tuner.core.cause import Cause, Failure
+from tuner.core.expected import Expected
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.core.measurement import (
@@ -28,6 +29,7 @@ from tuner.core.measurement import (
     Window,
 )
 from tuner.core.serverside import Gauge, ServerView
+from tuner.core.summary import Summary
 from tuner.core.workload import Load
 from tuner.store.codec import decode, encode
 
@@ -86,6 +88,16 @@ levels = st.builds(
     server=st.none() | views,
 )
 measurements = st.builds(Measurement, st.lists(levels, max_size=3).map(tuple), maybe, counts, maybe)
+decided = st.builds(Measurement, st.lists(levels, min_size=1, max_size=3).map(tuple), maybe, st.just(-1), maybe)
+expectations = st.builds(
+    Expected,
+    maybe,
+    maybe,
+    st.none() | counts,
+    st.dictionaries(text, numbers, max_size=3),
+    st.booleans(),
+    st.none() | text,
+)
 verdicts = st.builds(Verdict, maybe, st.dictionaries(text, numbers, max_size=3), st.none() | failures, st.booleans())
 settings_ = st.none() | st.dictionaries(names, values, max_size=3)
 facts = st.builds(
@@ -98,7 +110,9 @@ facts = st.builds(
 )
 
 
-@given(st.one_of(candidates, failures, loads, levels, measurements, verdicts, facts))
+@given(
+    st.one_of(candidates, failures, loads, levels, measurements, decided.map(Summary.of), verdicts, facts, expectations)
+)
 @settings(max_examples=150, deadline=None)
 def test_every_core_value_comes_back_equal_through_json(value: Any) -> None:
     text = json.dumps(encode(value), allow_nan=False)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import socket
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +16,6 @@ from sqlalchemy import create_engine, inspect
 
 from tuner.store import Store, StoreError, database
 from tuner.store.tables import metadata
-
-ROOT = Path(__file__).parents[3]
 
 
 def differences(url: str) -> list[Any]:
@@ -123,33 +117,6 @@ def test_a_failed_migration_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     engine.dispose()
     with Store.open(url) as store:
         assert store.studies() == []
-
-
-def _obey_modes() -> None:
-    """Give up root's rights over files, which the next exec would renew: another user may not get at this checkout."""
-    libc = ctypes.CDLL(None)
-    for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-
-
-@pytest.mark.parametrize("writable", ["the folder", "the file", "neither"])
-def test_a_database_that_may_only_be_read_can_be_read(tmp_path: Path, writable: str) -> None:
-    folder = tmp_path / "a b"
-    url = f"sqlite:///{folder}/t.db"
-    Store.open(url).close()
-    code = f"from tuner.store import Store; print(Store.open({url!r}).studies())"
-    (folder / "t.db").chmod(0o666 if writable == "the file" else 0o444)
-    folder.chmod(0o777 if writable == "the folder" else 0o555)
-    done = subprocess.run(
-        [sys.executable, "-B", "-c", code],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=ROOT,
-        preexec_fn=_obey_modes if os.geteuid() == 0 else None,
-    )
-    folder.chmod(0o755)
-    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_a_server_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:

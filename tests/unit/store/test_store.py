@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from tuner.core.cause import Cause, Failure
 from tuner.core.errors import InvalidInput
+from tuner.core.expected import Expected
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
 from tuner.core.measurement import Answer, Level, Measurement, SloTest, Statistic, Verdict
+from tuner.core.summary import Summary
 from tuner.core.workload import Load
-from tuner.store import Conflict, Phase, Store, StoreError, StudyRecord, StudyState, TrialKind, TrialRecord
+from tuner.store import (
+    Conflict,
+    Decision,
+    Phase,
+    Review,
+    Store,
+    StoreError,
+    StudyRecord,
+    StudyState,
+    TrialKind,
+    TrialRecord,
+    Unknown,
+)
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=1)
@@ -46,6 +62,8 @@ def trial_of(store: Store, trial: TrialRecord) -> TrialRecord:
 
 MEASUREMENT = Measurement((make_level(),), 512.0, 0)
 VERDICT = Verdict(512.0, {"ttft p95 <= 500ms": -0.6})
+EXPECTED = Expected(600.0, 4.7, 65_536, {"ttft p95 <= 500ms": 0.1}, certain=False, refusal="ValueError: no")
+OOM = Failure(Cause.GPU_OOM_AT_START, "out of memory", "CUDA out of memory", overshoot=0.2)
 
 
 def test_a_study_comes_back_as_it_was_entered(store: Store) -> None:
@@ -218,13 +236,12 @@ def test_told_twice_is_told_once(store: Store) -> None:
 
 def test_a_failed_trial_keeps_its_cause_with_and_without_a_verdict(store: Store) -> None:
     study = make_study(store)
-    oom = Failure(Cause.GPU_OOM_AT_START, "out of memory", "CUDA out of memory", overshoot=0.2)
-    taught = store.record(make_trial(store, study).id, verdict=Verdict(None, {"failure": 1.2}, oom), now=NOW)
-    assert taught.failure == oom
+    taught = store.record(make_trial(store, study).id, verdict=Verdict(None, {"failure": 1.2}, OOM), now=NOW)
+    assert taught.failure == OOM
     unscheduled = Failure(Cause.UNSCHEDULABLE, "0/1 nodes")
     infrastructure = store.record(make_trial(store, study).id, verdict=None, failure=unscheduled, now=NOW)
     assert (infrastructure.verdict, infrastructure.failure) == (None, unscheduled)
-    screened = store.record(make_trial(store, study).id, verdict=None, failure=oom, screened=True, now=NOW)
+    screened = store.record(make_trial(store, study).id, verdict=None, failure=OOM, screened=True, now=NOW)
     assert screened.screened
 
 
@@ -261,13 +278,13 @@ def test_text_that_no_database_can_hold_is_kept_as_far_as_it_can_be(store: Store
 
 
 def test_unknown_ids_are_told(store: Store) -> None:
-    with pytest.raises(LookupError, match="study has id 7"):
+    with pytest.raises(Unknown, match="study has id 7"):
         store.set_state(7, StudyState.STOPPED, "", NOW)
-    with pytest.raises(LookupError, match="study has id 7"):
+    with pytest.raises(Unknown, match="study has id 7"):
         store.claims.take(7, "one", NOW, 60)
-    with pytest.raises(LookupError, match="study has id 7"):
+    with pytest.raises(Unknown, match="study has id 7"):
         store.add_trial(7, kind=TrialKind.SEARCH, candidate=Candidate(), reason="", ticket=None, now=NOW)
-    with pytest.raises(LookupError, match="trial has id 7"):
+    with pytest.raises(Unknown, match="trial has id 7"):
         store.enter_phase(7, Phase.PROBING, NOW)
     assert store.trials(7) == []
 
@@ -278,3 +295,153 @@ def test_calibrations_are_replaced_by_key(store: Store) -> None:
     store.calibrations.keep("image|H100|llama", Load(rate=1.75))
     store.calibrations.keep("other", Load(rate=2.0))
     assert store.calibrations.find("image|H100|llama", Load) == Load(rate=1.75)
+
+
+def start(store: Store, trial: TrialRecord, levels: int) -> None:
+    """Start a trial and run some levels on it."""
+    store.enter_phase(trial.id, Phase.STARTING, NOW)
+    store.enter_phase(trial.id, Phase.PROBING, NOW)
+    for _ in range(levels):
+        store.add_level(trial.id, make_level(), NOW)
+
+
+def both(store: Store, trial: TrialRecord) -> tuple[TrialRecord, TrialRecord]:
+    """A trial in full and in short."""
+    [short] = [one for one in store.trials(trial.study_id, short=True) if one.id == trial.id]
+    return trial_of(store, trial), short
+
+
+def test_a_trial_in_short_has_all_but_its_measurement_and_the_levels_in_it(store: Store) -> None:
+    trial = make_trial(store, make_study(store))
+    start(store, trial, levels=1)
+    store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, expected=EXPECTED, now=LATER)
+    whole, short = both(store, trial)
+    assert whole.summary == Summary.of(MEASUREMENT)
+    assert whole.levels == (make_level(),)
+    assert short == replace(whole, measurement=None, levels=())
+
+
+def test_levels_that_are_in_no_measurement_are_there_in_short_too(store: Store) -> None:
+    study = make_study(store)
+    killed, running, died = (make_trial(store, study) for _ in range(3))
+    start(store, killed, levels=2)
+    start(store, killed, levels=1)
+    store.record(killed.id, verdict=VERDICT, measurement=MEASUREMENT, now=LATER)
+    start(store, running, levels=1)
+    start(store, died, levels=1)
+    store.record(died.id, verdict=Verdict(None, {"failure": 1.2}, OOM), now=LATER)
+    assert [len(both(store, trial)[1].levels) for trial in (killed, running, died)] == [3, 1, 1]
+    for trial in (killed, running, died):
+        whole, short = both(store, trial)
+        assert short == replace(whole, measurement=None)
+
+
+def test_one_trial_is_found_by_its_number(store: Store) -> None:
+    study, other = make_study(store), make_study(store, "b")
+    make_trial(store, other)
+    trials = [make_trial(store, study) for _ in range(2)]
+    assert store.trial(study.id, 1) == trials[1]
+    with pytest.raises(Unknown, match="has no trial 2"):
+        store.trial(study.id, 2)
+
+
+def test_what_was_expected_is_kept_and_is_no_part_of_the_outcome(store: Store) -> None:
+    trial = make_trial(store, make_study(store))
+    assert trial.expected is None
+    first = store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, expected=EXPECTED, now=NOW)
+    assert first.expected == EXPECTED
+    assert trial_of(store, trial).expected == EXPECTED
+    other = replace(EXPECTED, value=9.0)
+    assert store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, expected=other, now=LATER) == first
+    assert store.record(trial.id, verdict=VERDICT, measurement=MEASUREMENT, now=LATER) == first
+
+
+def test_what_is_stored_of_a_failure_holds_no_secrets(store: Store) -> None:
+    study = make_study(store)
+    leaky = Failure(Cause.IMAGE_OR_CONFIG, "GET https://me:pa55@hub/v2 failed", "HF_TOKEN=hf_AbCdEfGhIjKlMnOp\nmore")
+    trials = [make_trial(store, study) for _ in range(2)]
+    for _ in range(2):  # the same outcome again
+        store.record(trials[0].id, verdict=Verdict(None, {"failure": 1.2}, leaky), now=NOW)
+        store.record(trials[1].id, verdict=None, failure=leaky, now=NOW)
+    store.set_state(study.id, StudyState.STOPPED, f"stopped: {leaky}", NOW)
+    taught, infrastructure = store.trials(study.id)
+    assert taught.failure == infrastructure.failure == leaky.redacted()
+    assert taught.verdict is not None
+    assert taught.verdict.failure == leaky.redacted()
+    assert leaky.redacted() != leaky
+    assert store.study_by_id(study.id).detail == f"stopped: {leaky.redacted()}"
+
+
+def test_decisions_on_a_winner_are_kept_in_their_order(store: Store) -> None:
+    study, other = make_study(store), make_study(store, "b")
+    approved = store.reviews.add(study.id, Decision.APPROVED, "go ahead", "ada", NOW)
+    store.reviews.add(other.id, Decision.REJECTED, "too dear", "bob", NOW)
+    applied = store.reviews.add(study.id, Decision.APPLIED, "", "ada", LATER)
+    assert applied == Review(study.id, Decision.APPLIED, "", "ada", LATER)
+    assert store.reviews.of(study.id) == [approved, applied]
+    assert store.reviews.of(7) == []
+    with pytest.raises(Unknown, match="study has id 7"):
+        store.reviews.add(7, Decision.APPROVED, "", "ada", NOW)
+
+
+def test_a_stamp_changes_with_whatever_changes_of_its_study_and_of_no_other(store: Store) -> None:
+    study, other = make_study(store), make_study(store, "b")
+    trial = make_trial(store, study)
+    result = {"gain": 0.12}
+    outcome = {"verdict": VERDICT, "measurement": MEASUREMENT, "now": NOW}
+    changes: list[Callable[[], object]] = [  # all at one time
+        lambda: store.set_state(study.id, StudyState.SEARCHING, "", NOW),
+        lambda: store.set_spec(study.id, {"seed": 2}, NOW),
+        lambda: store.set_result(study.id, result),
+        lambda: make_trial(store, study),
+        lambda: store.enter_phase(trial.id, Phase.STARTING, NOW),
+        lambda: store.enter_phase(trial.id, Phase.STARTING, NOW),
+        lambda: store.add_level(trial.id, make_level(), NOW),
+        lambda: store.record(trial.id, **outcome),
+        lambda: store.mark_told(trial.id, NOW),
+        lambda: store.reviews.add(study.id, Decision.APPROVED, "", "ada", NOW),
+        lambda: store.finish(study.id, result, "", NOW),
+    ]
+    before, untouched = store.stamp(study.id), store.stamp(other.id)
+    for number, change in enumerate(changes):
+        change()
+        after = store.stamp(study.id)
+        assert after != before, number
+        assert store.stamps() == {study.id: after, other.id: untouched}
+        before = after
+
+
+def test_what_changes_nothing_changes_no_stamp(store: Store) -> None:
+    study = make_study(store)
+    trial = make_trial(store, study)
+    store.record(trial.id, verdict=VERDICT, now=NOW)
+    store.mark_told(trial.id, NOW)
+    before = store.stamp(study.id)
+    store.record(trial.id, verdict=VERDICT, now=LATER)
+    store.mark_told(trial.id, LATER)
+    store.trials(study.id)
+    with pytest.raises(Conflict):
+        store.enter_phase(trial.id, Phase.PROBING, LATER)
+    assert store.stamp(study.id) == before
+
+
+def test_a_claim_that_is_taken_renewed_or_released_changes_no_stamp(store: Store) -> None:
+    study = make_study(store)
+    stamps = [store.stamp(study.id)]
+    store.claims.take(study.id, "one", NOW, 60)
+    stamps.append(store.stamp(study.id))
+    store.claims.renew(study.id, "one", LATER, 60)
+    stamps.append(store.stamp(study.id))
+    store.claims.release(study.id, "one")
+    assert {*stamps, store.stamp(study.id)} == {stamps[0]}
+
+
+def test_a_study_that_comes_after_a_discarded_one_has_another_stamp(store: Store) -> None:
+    first = make_study(store)
+    before = store.stamp(first.id)
+    store.discard(first.id)
+    with pytest.raises(Unknown, match=f"study has id {first.id}"):
+        store.stamp(first.id)
+    again = store.create_study(name="a", spec={}, target="t", info={}, now=LATER)
+    assert store.stamps() == {again.id: store.stamp(again.id)}
+    assert store.stamp(again.id) != before

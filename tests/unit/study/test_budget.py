@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tuner.study.budget import Budget, Ledger
+from tests.unit.core.test_summary import level
+from tuner.core.knob import Candidate
+from tuner.core.measurement import Answer, Measurement
+from tuner.core.summary import Summary
+from tuner.store import Phase, PhaseRecord, TrialKind, TrialRecord
+from tuner.study.budget import Budget, Ledger, killed_starts
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -83,3 +88,23 @@ def test_a_study_is_expected_to_take_no_longer_than_its_first_limit():
 def test_enough_is_not_complained_of():
     assert Budget(20, 200, NOW + timedelta(hours=2), pairs=6).too_little(420, 2, NOW) == []
     assert Budget(20, None, None, pairs=6).too_little(420, 2, NOW) == []
+
+
+def phases(*begun: tuple[Phase, int]) -> tuple[PhaseRecord, ...]:
+    return tuple(PhaseRecord(phase, NOW + timedelta(seconds=second)) for phase, second in begun)
+
+
+def test_starts_that_were_killed_are_seen_in_a_trial_in_short_as_in_the_whole_one():
+    fast, slow = level(6.0, Answer.PASS), level(3.0, Answer.PASS)  # 10 s and 20 s
+    found = Measurement((slow,), 384.0, 0)
+    twice = phases((Phase.STARTING, 0), (Phase.PROBING, 60), (Phase.STARTING, 200), (Phase.PROBING, 250))
+    whole = TrialRecord(
+        1, 1, 1, TrialKind.SEARCH, Candidate(), "", None, Phase.TOLD, NOW, recorded=NOW, phases=twice,
+        levels=(fast, slow, slow), measurement=found, summary=Summary.of(found),
+    )  # fmt: skip
+
+    # The first start took 60 s until it was probed, and both levels that it lived to end.
+    assert killed_starts(whole) == [60 + 10 + 20]
+    assert killed_starts(replace(whole, measurement=None)) == killed_starts(whole)
+    once = replace(whole, phases=twice[2:], levels=(slow,))
+    assert killed_starts(once) == killed_starts(replace(once, measurement=None, levels=())) == []

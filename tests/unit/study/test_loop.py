@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from tests.unit.study.studies import Target as Simulated
 from tests.unit.study.test_confirm import FEW, MANY, confirmed, loop_with
 from tuner.core.cause import Cause
 from tuner.core.errors import TunerError
+from tuner.core.expected import Expected
 from tuner.core.knob import Candidate, Knob, KnobKind
 from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, RequestRecord
 from tuner.search import RandomSampler, Space
@@ -199,3 +202,48 @@ async def test_random_search_does_not_suggest_the_baseline_after_a_resume(tmp_pa
 
         suggested = [loop.sampler.suggest(), loop.sampler.suggest()]
     assert [one and one.candidate for one in suggested] == [MANY, None]
+
+
+async def test_every_start_keeps_what_was_expected_of_it_also_one_that_failed(studies: Studies) -> None:
+    await studies.run(Simulated(failing(Cause.GPU_OOM_AT_START, 2)))
+
+    started = [trial for trial in studies.trials() if not trial.screened]
+    assert started[1].failure is not None
+    assert all(trial.expected is not None and trial.expected.value for trial in started)
+    first = started[0]
+    assert first.expected is not None
+    assert first.verdict is not None
+    assert first.expected.value == pytest.approx(first.verdict.value, rel=0.5)  # the same thing in the same unit
+
+
+async def test_what_is_expected_is_worked_out_while_the_engine_starts(tmp_path: Path) -> None:
+    asked, starting = threading.Event(), threading.Event()
+
+    async def slow(_: int) -> None:
+        starting.set()
+        assert await asyncio.to_thread(asked.wait, 10)
+
+    def foresee(_: Candidate) -> Expected:
+        assert starting.wait(10)
+        asked.set()
+        return Expected(1.0)
+
+    with Store.open(f"sqlite:///{tmp_path / 't.db'}") as store:
+        loop = await loop_with(store, FEW)
+        loop.target, loop.foresee = Simulated(slow), foresee
+        await loop.target.acquire("test")
+        await loop.measure_baseline()
+        assert [trial.expected for trial in store.trials(loop.study_id)] == [Expected(1.0)]
+
+
+async def test_what_was_expected_is_not_told_to_the_search(studies: Studies, tmp_path: Path) -> None:
+    await studies.run(Simulated())
+    told = [(trial.candidate, trial.verdict) for trial in studies.trials(TrialKind.SEARCH)]
+    (tmp_path / "blind").mkdir()
+    blind = Studies(tmp_path / "blind")
+
+    with blind.store, pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuner.study.foresight.Foresight.of", lambda *_: None)
+        await blind.run(Simulated())
+        assert [(trial.candidate, trial.verdict) for trial in blind.trials(TrialKind.SEARCH)] == told
+        assert {trial.expected for trial in blind.trials()} == {None}

@@ -8,8 +8,9 @@ from tuner.core.cause import Failure
 from tuner.core.flags import FlagEdit, FlagSyntax, FlagUse
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate, Value
+from tuner.core.redact import redact
 from tuner.engines.engine import Exit, FlagAdvice, Lever
-from tuner.engines.vllm import advice, causes, flags, identity, metrics, redact
+from tuner.engines.vllm import advice, causes, flags, identity, metrics
 from tuner.engines.vllm import facts as reported
 from tuner.engines.vllm import log as logs
 
@@ -80,7 +81,7 @@ class _Vllm:
         return metrics.counters(metrics_)
 
     def redact(self, text: str) -> str:
-        return redact.redact(text)
+        return redact(text)
 
 
 VLLM = _Vllm()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from tuner.core.cause import Cause, Failure
+from tuner.core.redact import redact
 from tuner.engines.engine import Exit
 from tuner.engines.vllm import log as logs
-from tuner.engines.vllm.redact import redact
 from tuner.engines.vllm.signatures import SIGNATURES, Finding
 
 _LOG_TAIL = 400_000  # characters: what a crash leaves fits many times over
