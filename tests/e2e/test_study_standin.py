@@ -95,6 +95,33 @@ def test_apply_gives_the_deployment_the_winner_and_nothing_else(studied: Studied
     assert engine.leases() == []
 
 
+def test_a_winner_that_was_applied_is_taken_back_to_the_letter(studied: Studied, engine: Bench) -> None:
+    revision = running(engine)
+    studied.command("apply", "--yes").succeeded()
+    assert running(engine) != revision
+    said = studied.command("apply", "--undo", "--yes").succeeded()
+    assert f"+{BASELINE_FLAG}" in said.out
+    assert f"---max-num-seqs={winner_of(studied)}" in said.out
+    assert_runs(engine, BASELINE_SEQS)
+    now = engine.engine.get()
+    assert now["spec"] == engine.original["spec"]
+    assert ORIGINAL not in now["metadata"].get("annotations", {})
+    assert running(engine) == revision  # no third one that is like it
+    assert engine.leases() == []
+    again = studied.command("apply", "--undo", "--yes").succeeded()
+    assert again.out == f"{engine.engine.name} runs these settings already\n"
+
+
+def test_an_undo_that_is_killed_can_be_restored_to_the_winner(studied: Studied, engine: Bench, tuner: Tuner) -> None:
+    studied.command("apply", "--yes").succeeded()
+    options = ("--storage", storage(studied.tuner), "--undo", "--yes")
+    assert studied.tuner.run("apply", *options, kill=Point.parse("after PATCH deployments start 1")).killed
+    engine.restore(tuner).succeeded()
+    engine.engine.wait_until_ready(60)
+    assert_runs(engine, winner_of(studied))
+    assert engine.leases() == []
+
+
 def test_an_apply_that_does_not_start_is_undone(studied: Studied, engine: Bench) -> None:
     with doctored(studied, gpu_memory_utilization=0.2):
         said = studied.command("apply", "--yes")
@@ -176,6 +203,13 @@ def winner_of(studied: Studied) -> int:
     """The number of sequences that the study found."""
     report = json.loads(studied.command("show", "-o", "json").succeeded().out)
     return int(report["result"]["finalist"]["max_num_seqs"])
+
+
+def running(engine: Bench) -> str:
+    """The name of the ReplicaSet that has the engine's pod."""
+    found = engine.engine.kubectl.json("get", "replicasets")["items"]
+    (name,) = [one["metadata"]["name"] for one in found if one["spec"]["replicas"]]
+    return str(name)
 
 
 def assert_runs(engine: Bench, seqs: int) -> None:

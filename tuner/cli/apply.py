@@ -1,28 +1,31 @@
-"""`tuner apply`: give the live Deployment a study's winner."""
+"""`tuner apply`: give the live Deployment a study's winner, or take it back."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import uuid
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from tuner.cli import options, units
+from tuner.cli import options
 from tuner.cli.output import console
 from tuner.cli.question import ask
-from tuner.core.cause import TrialFailed
-from tuner.core.errors import InvalidInput, TunerError
-from tuner.engines import engine_named
+from tuner.core.errors import InvalidInput
+from tuner.study import units
+from tuner.study.access import Access
+from tuner.study.adoption import Adoption
 from tuner.study.report import find_study
+from tuner.study.reversal import Reversal
 from tuner.study.signals import interruptible
 from tuner.study.spec.quantity import parse_duration
-from tuner.study.winner import Winner, on_deployment, winner_of
-from tuner.targets.kubernetes.client import Client
-from tuner.targets.kubernetes.deployment import KubernetesTarget
+from tuner.study.winner import Winner, winner_of
+
+_RESTART = "The engine restarts and serves nobody meanwhile."
+_INEXACT = (
+    "No revision in its history explains these lists: the flags are set back, perhaps in another place than before.\n"
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,6 +35,7 @@ def add_to(app: typer.Typer) -> None:
 
 def apply(
     study: options.StudyName = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Give it back what ran before the winner.")] = False,
     context: options.Context = None,
     kubeconfig: options.Kubeconfig = None,
     endpoint: Annotated[
@@ -44,47 +48,51 @@ def apply(
     """Apply a study's winner to its Deployment: show the diff, ask, watch the rollout, undo it when it fails."""
     with options.existing_store(storage) as store:
         winner = winner_of(find_study(store, study))
-    if winner.simulated:
-        raise InvalidInput(f"study {winner.study}: its target was simulated, so there is nothing to apply it to")
     try:
         deadline_s = parse_duration(rollout_deadline)
     except ValueError as error:
         raise InvalidInput(f"--rollout-deadline: {error}") from None
-    asyncio.run(_apply(winner, kubeconfig, context, endpoint, deadline_s, yes))
+    access = Access(kubeconfig, context, endpoint, os.environ.get("TUNER_API_KEY"))
+    asyncio.run(_undo(winner, access, deadline_s, yes) if undo else _apply(winner, access, deadline_s, yes))
 
 
-async def _apply(
-    winner: Winner, kubeconfig: Path | None, context: str | None, endpoint: str | None, deadline_s: float, yes: bool
-) -> None:
-    client = await Client.connect(kubeconfig, context)
-    target = KubernetesTarget(
-        client,
-        winner.namespace,
-        winner.deployment,
-        engine_named(winner.engine),
-        endpoint=endpoint,
-        api_key=os.environ.get("TUNER_API_KEY"),
-    )
-    try:
-        await target.inspect()
-        diff = target.preview(winner.candidate)
+async def _apply(winner: Winner, access: Access, deadline_s: float, yes: bool) -> None:
+    async with Adoption.open(winner, access) as adoption:
+        diff = await adoption.preview()
         if diff is None:
-            console.print(f"{winner.deployment} runs these settings already", highlight=False)
+            _settled(winner)
             return
-        await on_deployment(winner, client)  # refuses where the Deployment is not what was measured
         _show(winner, diff)
-        if not yes:
-            ask("Apply this? The engine restarts and serves nobody meanwhile.")
-        holder = f"tuner-apply-{uuid.uuid4().hex[:12]}"
-        running = await interruptible(target.keep(winner.candidate, holder, deadline_s, _say), say=_say)
-    except TrialFailed as failed:
-        raise TunerError(
-            f"{failed.failure}\nthe change was undone: {winner.deployment} runs what it ran before"
-        ) from failed
-    finally:
-        await target.release()
-    took = units.duration(running.start_s)
-    console.print(f"{winner.deployment} runs the winner of study {winner.study} after {took}", highlight=False)
+        took_s = await _changed(adoption, f"Apply this? {_RESTART}", deadline_s, yes)
+    _done(f"{winner.deployment} runs the winner of study {winner.study}", took_s)
+
+
+async def _undo(winner: Winner, access: Access, deadline_s: float, yes: bool) -> None:
+    async with Reversal.open(winner, access) as reversal:
+        diff = await reversal.preview()
+        if diff is None:
+            _settled(winner)
+            return
+        _show(winner, diff)
+        if not reversal.exact:
+            console.print(_INEXACT, highlight=False)
+        took_s = await _changed(reversal, f"Take the winner back? {_RESTART}", deadline_s, yes)
+    _done(f"{winner.deployment} runs what it ran before the winner of study {winner.study}", took_s)
+
+
+async def _changed(adoption: Adoption, question: str, deadline_s: float, yes: bool) -> float:
+    """Ask and change; the seconds that it took."""
+    if not yes:
+        ask(question)
+    return await interruptible(adoption.apply(deadline_s, _say), say=_say)
+
+
+def _settled(winner: Winner) -> None:
+    console.print(f"{winner.deployment} runs these settings already", highlight=False)
+
+
+def _done(what: str, took_s: float) -> None:
+    console.print(f"{what} after {units.duration(took_s)}", highlight=False)
 
 
 def _show(winner: Winner, diff: str) -> None:

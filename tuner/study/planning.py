@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,10 @@ from tuner.search import Prediction, predict, rank
 from tuner.simulator.memory import MemoryConstants
 from tuner.store import Store
 from tuner.store.codec import encode
+from tuner.study.place import find_place
 from tuner.study.searching import calibration_key, expecting
-from tuner.study.session import Preview
+from tuner.study.session import Preview, Session
+from tuner.study.spec import StudySpec
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,16 @@ class Plan:
             "asked": encode(self.asked),
             "first": [encode(one) for one in self.first],
         }
+
+
+async def look_and_plan(spec: StudySpec, store: Store, wanted: Mapping[str, Value], first: int) -> tuple[Preview, Plan]:
+    """Look at the target that `spec` names, and expect (see `make_plan`). Nothing is changed."""
+    place = await find_place(spec, store, api_key=None, new=True)
+    try:
+        preview = await Session(spec, store, place).look()
+        return preview, await asyncio.to_thread(make_plan, preview, store, wanted, first)
+    finally:
+        await place.target.release()
 
 
 def make_plan(preview: Preview, store: Store, wanted: Mapping[str, Value], count: int) -> Plan:

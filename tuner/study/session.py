@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import itertools
 import re
 import uuid
@@ -17,7 +18,7 @@ from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
 from tuner.probe.workload.prompts import read_prompts
 from tuner.search import Space, load_space
-from tuner.store import Store, StudyRecord, StudyState
+from tuner.store import Store, StudyRecord, StudyState, TrialRecord
 from tuner.study.aim import Aim
 from tuner.study.budget import Budget, Ledger
 from tuner.study.claim import Claim
@@ -28,7 +29,7 @@ from tuner.study.loop import TrialLoop
 from tuner.study.place import Place, informed
 from tuner.study.progress import Note, Observer
 from tuner.study.resuming import resume
-from tuner.study.searching import searching
+from tuner.study.searching import Searching, searching
 from tuner.study.signals import interruptible, undisturbed
 from tuner.study.spec import StudySpec
 from tuner.targets.target import Running, Target
@@ -151,7 +152,7 @@ class Session:
                 name=await self._free_name(preview),
                 spec=self.spec.to_dict(),
                 target=preview.info.name,
-                info={"holder": self._right(), **described(preview.info)},
+                info={"holder": self._right(), "by": _user(), **described(preview.info)},
                 now=datetime.now(UTC),
             )
         await asyncio.to_thread(self.claim.take, study)
@@ -216,10 +217,33 @@ class Session:
 
     # --- the work ---------------------------------------------------------------------------------------------------
 
+    async def search_only(self) -> list[TrialRecord]:
+        """The trials of a search without a confirmation, of which nobody is told: for simulated targets."""
+        preview = await self.look()
+        if not preview.info.simulated:
+            raise Refused(f"{preview.info.name}: only a simulated target may be left as a search has changed it")
+        study = await self._enter(preview)
+        await self.target.acquire(str(study.info["holder"]))
+        loop, _ = await self._loop(study, preview, lambda _event: None)
+        await loop.search()
+        return loop.trials
+
     async def _work(
         self, study: StudyRecord, preview: Preview, observe: Observer
     ) -> tuple[Confirmation, str, dict[str, object]]:
         """Search and confirm: the answer, why the search ended, and what is kept of both."""
+        loop, search = await self._loop(study, preview, observe)
+        await self._state(study, StudyState.SEARCHING, "")
+        await resume(loop)
+        reason = await loop.search()
+        observe(Note(f"the search ends: {reason}"))
+        await self._state(study, StudyState.CONFIRMING, reason)
+        confirmation = await confirm(loop, reason)
+        await asyncio.to_thread(search.keep)
+        result = {**confirmation.to_dict(), "stopped_because": reason, "ineffective": loop.ineffective}
+        return confirmation, reason, result
+
+    async def _loop(self, study: StudyRecord, preview: Preview, observe: Observer) -> tuple[TrialLoop, Searching]:
         search = await asyncio.to_thread(
             searching, self.spec, preview.space, preview.info, preview.aim, self.store, study
         )
@@ -234,18 +258,11 @@ class Session:
             space=preview.space,
             screen=search.screen,
             sampler=search.sampler,
+            foresee=search.foresee,
             observe=observe,
             clock=self._clock(preview.info),
         )
-        await self._state(study, StudyState.SEARCHING, "")
-        await resume(loop)
-        reason = await loop.search()
-        observe(Note(f"the search ends: {reason}"))
-        await self._state(study, StudyState.CONFIRMING, reason)
-        confirmation = await confirm(loop, reason)
-        await asyncio.to_thread(search.keep)
-        result = {**confirmation.to_dict(), "stopped_because": reason, "ineffective": loop.ineffective}
-        return confirmation, reason, result
+        return loop, search
 
     async def _state(self, study: StudyRecord, state: StudyState, detail: str) -> None:
         await asyncio.to_thread(self.store.set_state, study.id, state, detail, datetime.now(UTC), by=self.claim.holder)
@@ -272,6 +289,14 @@ class Session:
         """A first guess of how long one start takes with its measurement; nobody has seen one yet."""
         start = 60.0 if info.on_cpu else 180.0
         return start + min(240.0, self.spec.budget.probe)
+
+
+def _user() -> str:
+    """Who begins a study, as this machine knows them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a user without a name
+        return ""
 
 
 async def _cancel_when(lost: Coroutine[Any, Any, str], working: asyncio.Task[Ending]) -> None:

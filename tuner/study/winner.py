@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.core.errors import InvalidInput, Refused
-from tuner.core.knob import Candidate
-from tuner.engines import engine_named
+from tuner.core.knob import Candidate, Value
+from tuner.engines import Engine, engine_named
 from tuner.export import Result
 from tuner.podspec import edit
 from tuner.store import StudyRecord
@@ -83,8 +83,13 @@ def as_flags(winner: Winner) -> Result:
 
 
 async def on_deployment(winner: Winner, client: Client) -> Result:
-    """The winner as a change of the live Deployment. Raises Refused where its flags were changed since the study."""
-    live = await client.get(DEPLOYMENTS, winner.namespace, winner.deployment)
+    """The winner as a change of the live Deployment.
+
+    Raises Refused where that is gone, runs the winner already, or had its flags changed since the study.
+    """
+    live = await client.find(DEPLOYMENTS, winner.namespace, winner.deployment)
+    if live is None:
+        raise Refused(f"there is no Deployment {winner.deployment} in namespace {winner.namespace}")
     before = original(live, stored(live))
     engine = engine_named(winner.engine)
     found = recognise(before, [engine])
@@ -93,6 +98,8 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
             f"Deployment {winner.deployment}: {found.shape if found else f'does not run {engine.name} any more'}"
         )
     today, settings = engine.read(found.container.readable)
+    if runs(winner.candidate, today, engine, settings, winner.version):
+        raise Refused(f"Deployment {winner.deployment} runs the winner of study {winner.study} already")
     if today != winner.baseline:
         raise Refused(
             f"Deployment {winner.deployment} was changed since the study: it ran {winner.baseline} then and runs "
@@ -115,6 +122,16 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
         resources=_resources(gpus),
         selector=before["spec"]["selector"],
     )
+
+
+def runs(
+    wanted: Candidate, today: Candidate, engine: Engine, settings: Mapping[str, Value], version: str | None
+) -> bool:
+    """Whether an engine with the knobs and settings of today runs what is wanted: no flag has to be set or taken away.
+
+    Some values are those of a flag that is absent, so that equal candidates are not all there is.
+    """
+    return not engine.spell(wanted, today, fixed=settings, version=version)
 
 
 def _resources(gpus: Mapping[str, str | None] | None) -> dict[str, dict[str, Any]]:
