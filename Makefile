@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint lock engine-options clean
+.PHONY: help demo test browser e2e lint demo-recording lock engine-options clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z0-9-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST)
@@ -14,10 +14,14 @@ demo: $(VENV)/.runtime ## run a whole study on the embedded simulated target, th
 	@$(BIN)/tuner start --file studies/demo.yaml --storage sqlite:///demo/tuner.db --new --yes
 	@echo
 	@echo "Look at it again:   $(BIN)/tuner show --storage sqlite:///demo/tuner.db        (-o wide, json, yaml)"
+	@echo "In a browser:       $(BIN)/tuner dashboard --storage sqlite:///demo/tuner.db"
 	@echo "Tune a cluster:     $(BIN)/tuner doctor -n NAMESPACE, then $(BIN)/tuner start -n NAMESPACE   (docs/kubernetes.md)"
 
 test: $(VENV)/.dev ## run the tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+browser: $(VENV)/.dev ## run the tests of the dashboard in a browser (Chromium; tests/support/browser.py says which)
+	$(BIN)/python -m pytest tests/browser
 
 e2e: $(VENV)/.dev ## run the end-to-end tests on a real cluster (tests/e2e/conftest.py says which)
 	$(BIN)/python -m pytest tests/e2e -m "not outage" -n 2 --dist loadgroup
@@ -28,6 +32,11 @@ lint: $(VENV)/.dev ## check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+demo-recording: $(VENV)/.runtime ## record the study that `tuner dashboard --demo` shows anew
+	rm -f demo/recording.db
+	$(BIN)/tuner start --file studies/demo.yaml --storage sqlite:///demo/recording.db --new --yes --name demo
+	$(BIN)/python tools/record_demo.py demo/recording.db tuner/dashboard/demo.db.gz
 
 lock: $(VENV)/.dev ## resolve the versions in requirements/*.in anew
 	for part in runtime build dev; do \

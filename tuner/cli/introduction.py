@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime, timedelta
 
-from tuner.cli import units
 from tuner.cli.output import print_facts, say
 from tuner.cli.question import ask
 from tuner.core.target import TargetInfo
 from tuner.search import Space
+from tuner.study import units
 from tuner.study.session import Preview
 from tuner.study.spec import StudySpec
 

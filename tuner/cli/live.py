@@ -12,12 +12,12 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from tuner.cli import units
 from tuner.cli.panel import LivePanel
 from tuner.core.cause import Failure
 from tuner.core.measurement import Verdict
 from tuner.core.workload import Objective
 from tuner.store import TrialKind
+from tuner.study import units
 from tuner.study.judge import LEAST_VIOLATION, WORST_VIOLATION
 from tuner.study.progress import Event, LevelEnded, Note, PhaseBegan, TrialBegan, TrialEnded
 

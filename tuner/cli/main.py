@@ -29,6 +29,8 @@ _COMMANDS = {
     "start": "Tune: run a study, or go on with one",
     "studies": "List the studies",
     "show": "Show a study: its answer and its trials",
+    "dashboard": "Review studies in a browser",
+    "report": "Write a study's page as one HTML file",
     "export": "Write a study's winner as a patch",
     "apply": "Give the live Deployment a study's winner",
     "restore": "Put a Deployment back if a study could not",

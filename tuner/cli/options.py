@@ -86,12 +86,12 @@ def storage_url(storage: str | None) -> str:
     return storage or default_storage(os.environ, Path.home())
 
 
-def existing_store(storage: str | None) -> Store:
+def existing_store(storage: str | None, *, read_only: bool = False) -> Store:
     """The database to read studies from. Raises InvalidInput where a file is not there: reading makes none."""
     if (missing := _missing(storage)) is not None:
         said = f"--storage: there is no database {missing} yet" if storage else f"there is no study yet ({missing})"
         raise InvalidInput(f"{said}; `tuner start` makes one")
-    return Store.open(storage_url(storage))
+    return Store.open(storage_url(storage), read_only=read_only)
 
 
 @contextmanager

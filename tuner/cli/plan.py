@@ -8,18 +8,17 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tuner.cli import options, study_options, units
+from tuner.cli import options, study_options
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import console, emit, print_facts, print_table, say
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import Candidate, Value
 from tuner.core.workload import Objective, ObjectiveKind
 from tuner.search import Prediction
-from tuner.store import Store
-from tuner.study.place import find_place
-from tuner.study.planning import Plan, make_plan
-from tuner.study.session import Preview, Session
-from tuner.study.spec import StudySpec, load_spec
+from tuner.study import units
+from tuner.study.planning import Plan, look_and_plan
+from tuner.study.session import Preview
+from tuner.study.spec import load_spec
 from tuner.study.spec.document import parse_scalar
 
 _NOTHING = {
@@ -70,17 +69,8 @@ def plan(
     given = study_options.given(locals(), "set_", "first", "output")
     spec = load_spec(file, given)
     with options.store_or_empty(spec.storage) as store:
-        preview, made = asyncio.run(_plan(spec, store, _values(set_ or []), first))
+        preview, made = asyncio.run(look_and_plan(spec, store, _values(set_ or []), first))
     emit(output, made.to_dict(), lambda: _print(preview, made, first))
-
-
-async def _plan(spec: StudySpec, store: Store, wanted: dict[str, Value], first: int) -> tuple[Preview, Plan]:
-    place = await find_place(spec, store, api_key=None, new=True)
-    try:
-        preview = await Session(spec, store, place).look()
-        return preview, await asyncio.to_thread(make_plan, preview, store, wanted, first)
-    finally:
-        await place.target.release()
 
 
 def _values(texts: list[str]) -> dict[str, Value]:

@@ -13,12 +13,12 @@ from rich.panel import Panel
 from rich.table import Column, Table
 from rich.text import Text
 
-from tuner.cli import units
 from tuner.cli.panel import LivePanel
 from tuner.core.slo import Metric
 from tuner.probe.run import Began, Held, ProbeRun
 from tuner.probe.verdict.statistics import latencies
 from tuner.probe.watch import Running
+from tuner.study import units
 from tuner.study.probe_report import failures, void
 from tuner.study.probing import Probing
 

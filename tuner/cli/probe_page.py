@@ -8,12 +8,12 @@ from html import escape
 from rich.text import Text
 
 from tuner.charts import STYLE, Axis, Kind, Rule, Series, line_chart
-from tuner.cli import units
 from tuner.cli.probe_live import answer_text
 from tuner.cli.probe_table import METRICS, SLO_COLUMNS, STATISTICS, facts, latency_rows, level_facts, slo_rows
 from tuner.core.measurement import QUANTILES, Level, Timeline
 from tuner.core.slo import Slo
 from tuner.probe.run import Held
+from tuner.study import units
 from tuner.study.probe_report import ProbeResult
 
 # More lines than that in one picture can't be told apart.

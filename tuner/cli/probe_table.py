@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from tuner.cli import units
 from tuner.cli.output import print_facts, print_table, say
 from tuner.cli.probe_live import answer_text
 from tuner.core.measurement import Answer, Level, SloTest, Window
 from tuner.core.request import UNFINISHED
 from tuner.core.workload import Workload
 from tuner.probe.run import Held
+from tuner.study import units
 from tuner.study.probe_report import Capacity, ProbeResult, failures, margin, void
 
 #: Latencies by their name in a level, as people write them.

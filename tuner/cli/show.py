@@ -8,11 +8,13 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from tuner.cli import options, units
+from tuner.cli import options
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import emit, print_facts, print_table
-from tuner.core.workload import Count, Objective, ObjectiveKind
+from tuner.core.workload import Objective
 from tuner.store import StudyRecord, TrialKind, TrialRecord
+from tuner.study import units
+from tuner.study.answer import measured
 from tuner.study.confirm import Conclusion
 from tuner.study.report import find_study, margins, objective_of, outcome, overview, report
 from tuner.study.standing import baseline, changes, value_of
@@ -56,7 +58,7 @@ def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str
         "target": study.target,
         "state": told["state"] + (f": {study.detail}" if study.detail and not answered else ""),
         "answer": Text(_answer(told), style="bold"),
-        "measured": _measured(study, result),
+        "measured": measured(study),
         "why": result.get("reason") or "",
         "winner": _winner(result),
         "no effect": ", ".join(result.get("ineffective") or ()),
@@ -74,23 +76,6 @@ def _answer(told: Mapping[str, Any]) -> str:
         return f"{told['summary']} (95% interval)"
     low, high = told["interval"]
     return f"{told['summary']} (measured {told['gain']:+.1%} [{low:+.1%}, {high:+.1%}], 95% interval)"
-
-
-def _measured(study: StudyRecord, result: Mapping[str, Any]) -> str:
-    """What the confirmation's starts of baseline and winner came to, in the mean that their gain is of."""
-    sides = [result.get("baseline_values"), result.get("finalist_values")]
-    if not all(sides):
-        return ""
-    objective = objective_of(study)
-    before, after = (objective.mean(side) for side in sides if side)
-    values = f"{units.value(before, objective)} -> {units.objective_value(after, objective)}"
-    if objective.kind is ObjectiveKind.HEADROOM or objective.count is not Count.OUTPUT_TOKENS:
-        return values
-    workload = study.spec["workload"]
-    if any(workload.get(name) is not None for name in ("prompts_file", "lengths", "trace")):
-        return values  # answers have other lengths than `output` says
-    tokens = workload["output"]["mean"]
-    return f"{values} ({units.number(before / tokens)} -> {units.number(after / tokens)} req/s)"
 
 
 def _winner(result: Mapping[str, Any]) -> str:

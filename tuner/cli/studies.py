@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 def studies(storage: options.Storage = None, output: options.Output = OutputFormat.TABLE) -> None:
     """List the studies: state, target, answer and what they took."""
     with options.existing_store(storage) if storage else options.store_or_empty(None) as store:
-        rows = [overview(study, store.trials(study.id)) for study in store.studies()]
+        rows = [overview(study, store.trials(study.id, short=True)) for study in store.studies()]
     emit(output, rows, lambda: _print(rows, wide=output is OutputFormat.WIDE))
 
 

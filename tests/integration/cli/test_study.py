@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from tests.integration.cli.conftest import SMALL, SMALL_BUDGET
 from tests.support.command_line import Said, call, command
-from tuner.cli.units import number
+from tuner.study.units import number
 
 pytestmark = pytest.mark.usefixtures("studied")
 

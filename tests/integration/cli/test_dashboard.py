@@ -1,0 +1,92 @@
+"""`tuner dashboard` as a process, and what it refuses before it is one."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.command_line import call, command, environment
+from tests.support.copies import copy_of
+
+
+@contextmanager
+def _running(home: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address it says, and the process, which is ended."""
+    process = subprocess.Popen(
+        command("dashboard", "--port", "0", *arguments), env=environment(home), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        found = re.search(r"http://\S+(?=/)", process.stdout.readline())
+        assert found is not None
+        yield found[0], process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--host", "0.0.0.0"), "TUNER_DASHBOARD_TOKEN"),
+        (("--allow", "everything"), "allowed: read, review, apply"),
+        (("--demo", "--storage", "sqlite:///x.db"), "--storage"),
+        (("--proxy", "10.0.0.1"), "--user-header"),
+        (("--user-header", "X-User", "--proxy", "nonsense"), "allowed: an address or a network"),
+        (("--user-header", "X-User", "--proxy", "10.0.0.1"), "--name"),
+        (("--storage", "sqlite:////nowhere/x.db"), "there is no database"),
+    ],
+)
+@pytest.mark.usefixtures("studied")
+def test_what_can_not_be_is_refused_in_words(arguments: tuple[str, ...], said: str) -> None:
+    refused = call("dashboard", *arguments)
+    assert refused.code == 2
+    assert said in refused.err
+    assert "Traceback" not in refused.err
+
+
+@pytest.mark.usefixtures("studied")
+def test_a_port_that_is_taken_is_named() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = call("dashboard", "--port", str(port))
+    assert refused.code == 2
+    assert f"--port {port}: can't listen there" in refused.err
+
+
+def test_the_recorded_study_is_there_for_whoever_wants_to_look_around(tmp_path: Path) -> None:
+    with _running(tmp_path, "--demo") as (url, _):
+        (study,) = httpx.get(f"{url}/api/v1/studies").json()
+        assert study["conclusion"] == "better"
+        assert study["by"] == "demo"
+        assert study["summary"] in httpx.get(f"{url}/studies/{study['id']}").text
+
+
+def test_the_token_that_it_prints_opens_what_it_allows(small: tuple[str, object], tmp_path: Path) -> None:
+    copy = copy_of(small[0], tmp_path / "copy.db")
+    with _running(tmp_path, "--allow", "review", "--storage", copy) as (url, process):
+        assert process.stdout is not None
+        token = process.stdout.readline().split()[-1]
+        decision = {"decision": "rejected", "comment": "not today"}
+        assert httpx.post(f"{url}/api/v1/studies/1/reviews", json=decision).status_code == 401
+        signed = {"Authorization": f"Bearer {token}"}
+        assert httpx.post(f"{url}/api/v1/studies/1/reviews", json=decision, headers=signed).status_code == 201
+
+
+def test_ctrl_c_ends_it_though_somebody_watches(small: tuple[str, object], tmp_path: Path) -> None:
+    with (
+        _running(tmp_path, "--storage", small[0]) as (url, process),
+        httpx.stream("GET", f"{url}/studies/1/live") as watched,
+    ):
+        assert watched.status_code == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=15) in (0, 130, -signal.SIGINT)

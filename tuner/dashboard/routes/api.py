@@ -1,0 +1,113 @@
+"""The JSON API: what pages show, for programs. It is the data of `-o json`, and changes nothing but reviews.
+
+Its description is at /api/openapi.json.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from tuner.core.errors import Refused
+from tuner.dashboard.access import Asking, require, visible
+from tuner.dashboard.config import Right
+from tuner.dashboard.reading import listed
+from tuner.dashboard.routes.parts import Number, StudyId, TheReading
+from tuner.store import Decision, Review
+from tuner.study.report import objective_of, short_report, trial_row
+from tuner.study.standing import baseline, value_of
+
+
+class Failed(BaseModel):
+    """What is answered where something is wrong."""
+
+    detail: str
+
+
+router = APIRouter(
+    prefix="/api/v1",
+    tags=["studies"],
+    responses={
+        401: {"model": Failed, "description": "Sign in: send `Authorization: Bearer TOKEN`"},
+        422: {"model": Failed, "description": "The request can't be read"},
+        503: {"model": Failed, "description": "The database can't be read"},
+    },
+)
+_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Failed, "description": "There is no such study or trial"}}
+_CHANGES: dict[int | str, dict[str, Any]] = {
+    **_UNKNOWN,
+    403: {"model": Failed, "description": "The dashboard was not started with this right"},
+    409: {"model": Failed, "description": "The study has no winner"},
+}
+
+
+@router.get("/studies")
+def studies(_who: Asking, reading: TheReading) -> list[dict[str, Any]]:
+    """All studies, oldest first, as `tuner studies -o json` and with their ids."""
+    return reading.overviews()
+
+
+@router.get("/studies/{study_id}", responses=_UNKNOWN)
+def study(_who: Asking, reading: TheReading, study_id: StudyId) -> dict[str, Any]:
+    """One study as `tuner show -o json`, its trials' levels in short, and with what was decided."""
+    view = reading.study(study_id)
+    return {
+        **listed(view.study, view.trials),
+        **short_report(view.study, view.trials),
+        "reviews": [_review(one) for one in view.reviews],
+    }
+
+
+@router.get("/studies/{study_id}/trials/{number}", responses=_UNKNOWN)
+def trial(_who: Asking, reading: TheReading, study_id: StudyId, number: Number) -> dict[str, Any]:
+    """One trial with its levels, their distributions and time series, as in `tuner show -o json`."""
+    view = reading.study(study_id)
+    return trial_row(reading.trial(study_id, number), value_of(baseline(view.trials)), objective_of(view.study))
+
+
+@router.get("/studies/{study_id}/reviews", responses=_UNKNOWN)
+def reviews(_who: Asking, reading: TheReading, study_id: StudyId) -> list[dict[str, Any]]:
+    """What people decided on the winner, oldest first."""
+    return [_review(one) for one in reading.study(study_id).reviews]
+
+
+class Deciding(BaseModel):
+    """A decision on a winner."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Annotated[Decision, Field(description="`approved` or `rejected`")]
+    comment: Annotated[str, Field(max_length=4000)] = ""
+
+
+@router.post("/studies/{study_id}/reviews", status_code=201, responses=_CHANGES)
+async def decide(
+    request: Request, who: Asking, reading: TheReading, study_id: StudyId, body: Deciding, response: Response
+) -> dict[str, Any]:
+    """Approve or reject a study's winner."""
+    await require(request, who, Right.REVIEW)
+    response.headers["Location"] = f"/api/v1/studies/{study_id}/reviews"
+    made = await asyncio.to_thread(keep_decision, reading, study_id, body.decision, body.comment, who.name)
+    return _review(made)
+
+
+def keep_decision(reading: TheReading, study_id: int, decision: Decision, comment: str, who: str) -> Review:
+    """Put a decision on record. Raises Unknown for an unknown study, Refused where there is nothing to decide."""
+    view = reading.study(study_id)
+    if view.winner is None:
+        raise Refused(f"study {view.study.name} has no winner to decide on")
+    if decision not in (Decision.APPROVED, Decision.REJECTED):
+        raise Refused("a winner is approved or rejected; what is done with it is on record by itself")
+    return reading.store.reviews.add(
+        study_id, decision, visible(comment.replace("\r\n", "\n")).strip(), who, datetime.now(UTC)
+    )
+
+
+def _review(one: Review) -> dict[str, Any]:
+    made = one.made.isoformat(timespec="seconds")
+    return {"decision": one.decision.value, "comment": one.comment, "who": one.who, "made": made}
