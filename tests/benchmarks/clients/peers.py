@@ -26,6 +26,7 @@ class Adapter:
     name: str
     module: str
     arguments: tuple[str, ...] = ()
+    long_s: float = 6.0
 
     def prepare(self) -> None:
         """It needs nothing but tuner's own environment."""
@@ -70,6 +71,7 @@ class Installed:
     package: str
     version: str
     extra: tuple[str, ...] = field(default=())
+    long_s: float = 24.0
 
     @property
     def home(self) -> Path:

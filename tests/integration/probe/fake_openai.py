@@ -154,7 +154,7 @@ def _whole(chat: bool, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _text(body: dict[str, Any]) -> str:
-    return str(body["prompt"] if "prompt" in body else body["messages"][0]["content"])
+    return str(body["prompt"]) if "prompt" in body else " ".join(one["content"] for one in body["messages"])
 
 
 def read_counters(text: str) -> dict[str, float]:

@@ -11,7 +11,15 @@ import numpy as np
 
 from tuner.core.cause import Cause, Failure, TrialFailed
 from tuner.core.errors import InvalidInput
-from tuner.core.request import UNFINISHED, GreedyOutput, LevelPlan, LevelRecords, PlannedRequest, RequestRecord
+from tuner.core.request import (
+    UNFINISHED,
+    GreedyOutput,
+    LevelPlan,
+    LevelRecords,
+    Message,
+    PlannedRequest,
+    RequestRecord,
+)
 from tuner.core.workload import Api
 from tuner.probe.client.connection import STAMPED
 from tuner.probe.client.control import Control, Counters
@@ -222,15 +230,18 @@ class HttpDriver:
         if planned.text is None:
             raise ValueError(f"request {planned.index} has no text to send")
         body = {
-            **self._body(planned.text, planned.output_tokens),
+            **self._body(planned.text, planned.output_tokens, planned.messages),
             "ignore_eos": True,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
         return json.dumps(body).encode()
 
-    def _body(self, text: str, max_tokens: int) -> dict[str, object]:
-        prompt = {"prompt": text} if self._api is Api.COMPLETIONS else {"messages": [{"role": "user", "content": text}]}
+    def _body(self, text: str, max_tokens: int, messages: Sequence[Message] = ()) -> dict[str, object]:
+        prompt: dict[str, object] = {"prompt": text}
+        if self._api is Api.CHAT:
+            told = messages or (("user", text),)
+            prompt = {"messages": [{"role": role, "content": content} for role, content in told]}
         return {"model": self._model, **prompt, "max_tokens": max_tokens}
 
 

@@ -1,7 +1,8 @@
 """The server's own view of a level: its metrics before, about once a second during, and after it.
 
 The looks are small requests of the probe's own process, beside the load. A server that answers them slowly is asked
-less often, so that they take up at most a twentieth of the time.
+less often, down to once in five seconds, so that they take up a hundredth of the time: it may compute tokens in the
+process that answers.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy as np
 from tuner.core.serverside import Gauge, ServerSample, ServerSamples, ServerView
 from tuner.probe.client.control import Control
 
-_PERIOD_S = 1.0
-_SHARE = 0.05
+_PERIOD_S, _LONGEST_S = 1.0, 5.0
+_SHARE = 0.01
 _COUNTERS = (
     "requests",
     "preemptions",
@@ -58,7 +59,7 @@ class Sampling:
                 self.during.append(ServerSample(loop.time() - start, values))
             else:
                 self.missed += 1
-            pause_s = max(_PERIOD_S, took_s / _SHARE) - took_s
+            pause_s = min(max(_PERIOD_S, took_s / _SHARE), _LONGEST_S) - took_s
 
 
 @contextlib.asynccontextmanager

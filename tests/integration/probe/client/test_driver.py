@@ -35,6 +35,21 @@ async def test_streams_are_read_to_the_last_token(api: Api, model: str) -> None:
         assert {record.prompt_tokens for record in found.records} == {22}
 
 
+@pytest.mark.parametrize("api", list(Api))
+async def test_a_chat_is_sent_as_it_is_where_chats_are_served(api: Api) -> None:
+    server, chat = FakeOpenAI(), (("system", "be kind"), ("user", "hello"))
+    asked = plan(1)
+    asked = replace(asked, requests=(replace(asked.requests[0], text="be kind\n\nhello", messages=chat),))
+    async with driving(server, "good", api=api) as driver:
+        await driver.level(asked, lambda _: False)
+
+    (body,) = server.bodies
+    sent = {"prompt": "be kind\n\nhello"}
+    if api is Api.CHAT:
+        sent = {"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "hello"}]}
+    assert {name: body.get(name) for name in ("prompt", "messages") if name in body} == sent
+
+
 async def test_several_tokens_per_event_are_told_apart_from_events() -> None:
     found = await run("spec")
 

@@ -73,8 +73,24 @@ async def test_a_server_that_hangs_is_asked_less_often_and_delays_nobody() -> No
         async with sampled(control, before) as watch:
             await eventually(lambda: watch.missed == 1)
             await asyncio.sleep(0.5)
-        # A look that took 0.05 s is not followed by another for a second; and none is waited for at the end.
+        # A look that took 0.05 s is not followed by another for seconds; and none is waited for at the end.
         assert (watch.during, watch.missed) == ([], 1)
+
+
+@pytest.mark.usefixtures("_often")
+async def test_a_slow_server_is_asked_so_seldom_that_it_costs_a_hundredth_but_not_never(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = Server()
+    async with server.controlled() as control:
+        before = await control.counters()
+        server.delay_s = 0.02
+        async with sampled(control, before) as watch:
+            await asyncio.sleep(0.7)  # the first look is at 0.05 s, the second would be at 2 s
+        assert len(watch.during) == 1
+        monkeypatch.setattr(serverside, "_LONGEST_S", 0.1)
+        async with sampled(control, before) as watch:
+            await eventually(lambda: len(watch.during) >= 3)
 
 
 async def test_a_server_without_metrics_is_not_asked_again() -> None:

@@ -31,7 +31,6 @@ def chunked(bodies: list[bytes], *, extension: bytes = b"", trailer: bytes = b""
     return CHUNKED + b"".join(chunks) + b"0\r\n" + trailer + b"\r\n"
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.binary(max_size=40), max_size=6),
     CUTS,
@@ -47,7 +46,6 @@ def test_a_chunked_body_is_read_wherever_it_is_split(
     assert (response.status, response.complete, response.reusable, response.chunked) == (200, True, True, True)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80), CUTS)
 def test_a_body_of_known_length_ends_there(body: bytes, cuts: list[int]) -> None:
     stream = b"HTTP/1.1 400 Bad Request\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
@@ -57,7 +55,6 @@ def test_a_body_of_known_length_ends_there(body: bytes, cuts: list[int]) -> None
     assert (found, response.status, response.complete, response.reusable) == (body, 400, True, True)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=80), CUTS)
 def test_a_body_of_unknown_length_ends_with_the_connection(body: bytes, cuts: list[int]) -> None:
     parts = cut(b"HTTP/1.1 200 OK\r\n\r\n" + body, cuts)
