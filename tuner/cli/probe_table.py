@@ -15,8 +15,6 @@ from tuner.probe.run import Held
 from tuner.study import units
 from tuner.study.probe_report import Capacity, ProbeResult, failures, margin, void
 
-#: Latencies by their name in a level, as people write them.
-METRICS = {"ttft": "TTFT", "itl": "ITL", "itl_per_token": "ITL per token", "tpot": "TPOT", "e2e": "e2e"}
 _DASH = "—"
 
 
@@ -89,7 +87,7 @@ STATISTICS = ("mean", "p50", "p90", "p95", "p99", "max")
 
 def latency_rows(level: Level) -> Iterator[list[str]]:
     """Each latency's statistics."""
-    for name, heading in METRICS.items():
+    for name, heading in units.METRICS.items():
         one = level.statistics.get(name)
         if one is not None:
             yield [heading, *(units.seconds(getattr(one, which)) for which in STATISTICS)]
@@ -107,7 +105,7 @@ def slo_rows(level: Level) -> Iterator[list[str]]:
             test.answer.value,
             _value(test.observed, share),
             _interval(test, share),
-            _percent(margin(test)),
+            units.room(margin(test)),
             _over(test),
         ]
 
@@ -138,15 +136,17 @@ def level_facts(held: Held) -> Iterator[tuple[str, str]]:
 
 def _excluded(held: Held, window: Window | None) -> str:
     """What was left out, and by which rule."""
-    left_out = held.recorded - held.level.requests
-    if window is None or left_out <= 0:
+    if window is None:
         return ""
-    rule = "until the engine was full" if window.rule == "until full" else "as planned"
-    cooling = f"; rates also without {window.cooldown_ended} that ended after the last was sent"
-    return (
-        f" of {held.recorded}: the first {window.warmup_requests} ({window.measured_from_s:.1f} s) are warm-up, {rule}"
-        f"{cooling if window.cooldown_ended else ''}"
-    )
+    parts = []
+    if window.warmup_requests:
+        rule = "until the engine was full" if window.rule == "until full" else "as planned"
+        parts.append(f"the first {window.warmup_requests} ({window.measured_from_s:.1f} s) are warm-up, {rule}")
+    if window.late_requests:
+        parts.append(f"the last {window.late_requests} were due while others ran that had not ended")
+    if window.cooldown_ended and parts:
+        parts.append(f"rates also without {window.cooldown_ended} that ended after the last was sent")
+    return f" of {held.recorded}: {'; '.join(parts)}" if parts else ""
 
 
 def _server(level: Level) -> str:
@@ -227,10 +227,6 @@ def _interval(test: SloTest, share: bool) -> str:
         return _DASH
     low, high = (_value(end, share) if end is not None else "?" for end in (test.observed_low, test.observed_high))
     return f"{low} to {high}"
-
-
-def _percent(value: float | None) -> str:
-    return _DASH if value is None else f"{value:+.0%}"
 
 
 def _over(test: SloTest) -> str:

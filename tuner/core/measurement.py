@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from tuner.core.cause import Failure
-from tuner.core.request import UNFINISHED
 from tuner.core.serverside import ServerView
 from tuner.core.workload import Load
 
@@ -81,10 +80,12 @@ class WarmupRule(StrEnum):
 class Window:
     """Which part of a level counts, in seconds since its start.
 
-    Latencies and SLO tests leave out the first `warmup_requests`, that is, those due before `measured_from_s`. Rates
-    count what ended after `begin_s` and until `end_s`: `warmup_ended` requests had ended before (the engine was
-    filling), and `cooldown_ended` ended after (nothing was sent any more). `whole`: there was no such window, and the
-    rates are those of the whole level.
+    Latencies and SLO tests leave out the first `warmup_requests`, that is, those due before `measured_from_s`, and
+    where a level was ended while requests ran, the `late_requests` that had ended but were due so late that others
+    beside them still ran: to count the quick ones of these alone would flatter the engine. Rates count what ended after
+    `begin_s` and until `end_s`: `warmup_ended` requests had ended before (the engine was filling), and `cooldown_ended`
+    ended after (nothing was sent any more). `whole`: there was no such window, and the rates are those of the whole
+    level.
     """
 
     rule: WarmupRule
@@ -95,6 +96,7 @@ class Window:
     warmup_ended: int
     cooldown_ended: int
     whole: bool = False
+    late_requests: int = 0
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,12 @@ class Level:
     answer: Answer
     tests: tuple[SloTest, ...]
     duration_s: float
-    requests: int  # measured: warm-up excluded
-    errors: Mapping[str, int]
+    requests: int  # that count: `window` says which do not
+    errors: Mapping[str, int]  # of all but the warm-up
     request_rate: float
     output_token_rate: float
     total_token_rate: float
-    statistics: Mapping[str, Statistic]  # by metric: ttft, itl, itl_per_token, tpot, e2e
+    statistics: Mapping[str, Statistic]  # by metric: ttft, itl, itl_per_token, tpot, e2e; of what did all its work
     saturated: bool = False  # the probe, not the engine, was the bottleneck: void
     foreign: bool | None = False  # the engine served others' requests too: void; None: it does not tell
     preemptions: int | None = None
@@ -148,13 +150,7 @@ class Level:
     timeline: Timeline | None = None
     server: ServerView | None = None  # None: the engine showed nothing of itself
     lag_p99_s: float = 0.0  # how late the probe sent (in a closed loop: did anything)
-
-    @property
-    def work_share(self) -> float:
-        """The share that did all their work, of the requests whose end was seen."""
-        unfinished = self.errors.get(UNFINISHED, 0)
-        ended = self.requests - unfinished
-        return 1 - (sum(self.errors.values()) - unfinished) / ended if ended else 1.0
+    work_share: float = 1.0  # that did all their work, of the requests that count and whose end was seen
 
 
 @dataclass(frozen=True)

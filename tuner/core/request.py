@@ -13,6 +13,10 @@ from tuner.core.workload import Load
 UNFINISHED = "unfinished"
 
 
+#: One message of a chat: its role and its content.
+Message = tuple[str, str]
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A piece of text of `tokens` tokens that other requests may have too: those of the same `id`."""
@@ -26,8 +30,9 @@ class PlannedRequest:
     """What will be sent. Lengths are in tokens; `text` is None where the driver needs lengths only (the simulator).
 
     `arrival_s` is the scheduled start in seconds after the level's start, None in a closed loop (send when a client is
-    free). `prefix` are the spans that the prompt begins with, within its `prompt_tokens`: as far as two requests begin
-    with the same spans, they begin with the same text. What follows is the request's own.
+    free). `messages` are those of a chat, whose contents `text` has on end; empty: `text` is its only one. `prefix` are
+    the spans that the prompt begins with, within its `prompt_tokens`: as far as two requests begin with the same spans,
+    they begin with the same text. What follows is the request's own.
 
     A turn of a conversation names the turn before it: `after` is the index of a request (a lower one) that must have
     ended, in whatever way, `think_s` seconds before this one is sent. Where that is later than `arrival_s`, or than a
@@ -42,6 +47,7 @@ class PlannedRequest:
     text: str | None = None
     after: int | None = None
     think_s: float = 0.0
+    messages: tuple[Message, ...] = ()
 
     @property
     def prefix_tokens(self) -> int:

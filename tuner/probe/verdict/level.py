@@ -30,6 +30,7 @@ from tuner.probe.verdict.statistics import (
     rates_of,
     samples_of,
     statistics_of,
+    work_share,
 )
 from tuner.probe.verdict.steadiness import LATENCIES, Steadiness, steadiness_of
 from tuner.probe.verdict.timeline import timeline_of
@@ -147,6 +148,7 @@ class LevelTest:
     _at: Stage = field(default_factory=lambda: Stage(0.0, 0.0))
     _warmup: int = 0
     _steady: bool = False
+    _counted: tuple[RequestRecord, ...] = ()  # at the newest look, some of them unfinished
     _overload: float = 0.0
     _stopped: bool = False
 
@@ -164,31 +166,32 @@ class LevelTest:
         """The level as measured."""
         if not self._stopped:
             self._look(found.records, last=True)
-        seen = measured(found.records, self._warmup)
+        counted = self._counted
         rates = rates_of(found.records, self._warmup)
-        samples = samples_of(seen)
+        samples = samples_of(counted)
         return Level(
             load=self.load,
             answer=self._answer,
             tests=self._with_intervals(),
             duration_s=found.duration_s,
-            requests=len(seen),
-            errors=errors_of(seen),
+            requests=len(counted),
+            errors=errors_of(measured(found.records, self._warmup)),
             request_rate=rates.requests,
             output_token_rate=rates.output_tokens,
             total_token_rate=rates.total_tokens,
             statistics=statistics_of(samples),
-            saturated=self._bent(found, seen),
+            saturated=self._bent(found, counted),
             foreign=None if found.foreign is None else found.foreign > 0,
             preemptions=found.preemptions,
             overload=self._overload,
             steady=self._steady,
             goodput=goodput_of(self.slos, rates),
             quantiles=quantiles_of(samples),
-            window=self._window(found, seen, rates),
+            window=self._window(found, rates),
             timeline=timeline_of(found),
             server=view_of(found.server) if found.server is not None else None,
             lag_p99_s=found.lag_p99_s,
+            work_share=work_share(counted),
         )
 
     def _with_intervals(self) -> tuple[SloTest, ...]:
@@ -198,20 +201,23 @@ class LevelTest:
             for test, (low, high) in zip(self._tests, intervals, strict=True)
         )
 
-    def _window(self, found: LevelRecords, seen: Sequence[RequestRecord], rates: Rates) -> Window:
+    def _window(self, found: LevelRecords, rates: Rates) -> Window:
         """Which part of the level counts."""
+        after_warmup = measured(found.records, self._warmup)
+        counted = {record.planned.index for record in self._counted}
         return Window(
             WarmupRule.UNTIL_FULL if self._warmup > self.size.warmup else WarmupRule.PLANNED,
-            len(found.records) - len(seen),
-            min((record.scheduled_s for record in seen), default=found.duration_s),
+            len(found.records) - len(after_warmup),
+            min((record.scheduled_s for record in after_warmup), default=found.duration_s),
             rates.begin_s,
             rates.begin_s + rates.window_s,
             rates.before,
             rates.after,
             rates.whole,
+            sum(record.planned.index not in counted for record in after_warmup),
         )
 
-    def _bent(self, found: LevelRecords, seen: Sequence[RequestRecord]) -> bool:
+    def _bent(self, found: LevelRecords, counted: Sequence[RequestRecord]) -> bool:
         """Whether the probe's own delay can have changed what the level says.
 
         Delays only ever lengthen latencies: what passed in spite of them has passed. What did not pass may be the
@@ -219,7 +225,7 @@ class LevelTest:
         loop's throughput is clients / e2e.
         """
         if self.load.concurrency is not None or not self.slos:
-            e2e = latencies(Metric.E2E, seen)
+            e2e = latencies(Metric.E2E, counted)
             return found.lag_p99_s > _LAG_S and (len(e2e) == 0 or found.lag_p99_s > _LAG_SHARE * float(np.median(e2e)))
         return any(self._bent_test(slo, test, found) for slo, test in zip(self.slos, self._tests, strict=True))
 
@@ -260,6 +266,7 @@ class LevelTest:
         share = 1.0 if last else min(1.0, len(seen) / max(self.size.least, steadiness.least, lasting, 1))
         complete = self._steady and share == 1.0
         may_pass = self._steady and (last or len(seen) >= self.size.least)
+        self._counted = seen
         stage = self._at = self._stage(seen, self.spending.look(share, may_pass=may_pass))
         observed = self._observed = tuple((slo, observe(slo, seen, self.size.timeout_s)) for slo in self.slos)
         self._tests = tuple(answer_of(slo, found, stage) for slo, found in observed)

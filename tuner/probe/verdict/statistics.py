@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tuner.core.measurement import QUANTILES, Statistic
-from tuner.core.request import RequestRecord
+from tuner.core.request import UNFINISHED, RequestRecord
 from tuner.core.slo import Metric
 from tuner.probe.client.stream import kind_of
 
@@ -154,6 +154,12 @@ def _rounded(values: Values) -> tuple[float, ...]:
 def errors_of(records: Sequence[RequestRecord]) -> Mapping[str, int]:
     """How many requests failed, by kind."""
     return dict(Counter(kind_of(record.error) for record in records if record.error is not None))
+
+
+def work_share(records: Sequence[RequestRecord]) -> float:
+    """The share that did all their work, of those whose end was seen."""
+    ended = [record for record in records if record.error != UNFINISHED]
+    return sum(record.ok for record in ended) / len(ended) if ended else 1.0
 
 
 def rates_of(records: Sequence[RequestRecord], warmup: int) -> Rates:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, TypeVar
 
-from tuner.core.request import Span
+from tuner.core.request import Message, Span
 from tuner.core.workload import Load, Workload
 from tuner.probe.workload.dice import Dice
 from tuner.probe.workload.lengths import LengthSource
@@ -17,13 +17,17 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Outline:
-    """A request but for its schedule, and for its text where that is still to be written (None)."""
+    """A request but for its schedule, and for its text where that is still to be written (None).
+
+    `messages` as in PlannedRequest.
+    """
 
     prompt_tokens: int
     output_tokens: int
     prefix: tuple[Span, ...] = ()
     text: str | None = None
     after: int | None = None
+    messages: tuple[Message, ...] = ()
 
 
 class Source(Protocol):

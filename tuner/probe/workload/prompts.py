@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tuner.core.errors import InvalidInput
+from tuner.core.request import Message
 from tuner.core.workload import Part
 from tuner.probe.workload.reading import json_object, numbered_lines, parse_lines, short, whole
 
@@ -72,17 +73,21 @@ def random_words(count: int, rng: np.random.Generator, vocabulary: Sequence[str]
 
 @dataclass(frozen=True)
 class FilePrompt:
-    """One prompt of a JSONL file; `output_tokens` is None where the workload's own lengths apply."""
+    """One prompt of a JSONL file; `output_tokens` is None where the workload's own lengths apply.
+
+    `messages` are those of a chat, whose contents `text` has on end.
+    """
 
     text: str
     output_tokens: int | None = None
+    messages: tuple[Message, ...] = ()
 
 
 def read_prompts(path: str) -> tuple[FilePrompt, ...]:
     """Read a JSONL file: one object a line with "prompt" (text) or "messages" (a chat), and perhaps "output_tokens".
 
-    The contents of a chat's messages are joined by blank lines into one prompt. Raises InvalidInput naming file:line of
-    up to ten mistakes.
+    Roles and contents of a chat go to an API of chats; to one of completions its contents go as one text, joined by
+    blank lines. Raises InvalidInput naming file:line of up to ten mistakes.
     """
     prompts = parse_lines(path, numbered_lines(path, "a JSONL file of prompts"), _prompt)
     if not prompts:
@@ -112,21 +117,21 @@ def _lot(text: str) -> float:
 
 def _prompt(line: str) -> FilePrompt:
     value = json_object(line, '{"prompt": "text"} or {"messages": [...]}')
-    text = _text(value)
-    if text is None:
+    prompt = value.get("prompt")
+    messages = () if isinstance(prompt, str) else _messages(value.get("messages"))
+    text = prompt if isinstance(prompt, str) else "\n\n".join(content for _, content in messages)
+    if not text:
         raise ValueError(
-            f'{short(value)} has no text; allowed: "prompt" (non-empty text) or "messages" with text contents'
+            f'{short(value)} has no text; allowed: "prompt" (non-empty text) or "messages", each with "role" and '
+            '"content" as text'
         )
     output = value.get("output_tokens")
-    return FilePrompt(text, None if output is None else whole("output_tokens", output))
+    return FilePrompt(text, None if output is None else whole("output_tokens", output), messages)
 
 
-def _text(value: dict[str, object]) -> str | None:
-    prompt, messages = value.get("prompt"), value.get("messages")
-    if isinstance(prompt, str):
-        return prompt or None
-    if not isinstance(messages, list):
-        return None
-    contents = [message.get("content") if isinstance(message, dict) else None for message in messages]
-    texts = [content for content in contents if isinstance(content, str)]
-    return "\n\n".join(texts) or None if len(texts) == len(contents) else None
+def _messages(value: object) -> tuple[Message, ...]:
+    """A chat's messages; none where it can't be read."""
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return ()
+    found = tuple((one.get("role"), one.get("content")) for one in value)
+    return found if all(isinstance(role, str) and isinstance(content, str) for role, content in found) else ()

@@ -146,6 +146,7 @@ class Requests:
                 (outline.text or write.text(outline)) if write else None,
                 outline.after,
                 self.workload.think_s if outline.after is not None and arrival is not None else 0.0,
+                outline.messages,
             )
             for index, (outline, arrival) in enumerate(zip(outlines, arrivals, strict=True))
         )

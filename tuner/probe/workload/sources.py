@@ -121,7 +121,8 @@ class OwnPrompts:
         return [self._outline(keep[index % len(keep)], output) for index in range(n)]
 
     def _outline(self, prompt: FilePrompt, output: int) -> Outline:
-        return Outline(self._tokens(prompt.text), prompt.output_tokens or output, text=prompt.text)
+        tokens, output = self._tokens(prompt.text), prompt.output_tokens or output
+        return Outline(tokens, output, text=prompt.text, messages=prompt.messages)
 
     def _tokens(self, text: str) -> int:
         return max(1, self.tokenizer.count(text) if self.tokenizer else round(len(text) / _CHARACTERS_PER_TOKEN))

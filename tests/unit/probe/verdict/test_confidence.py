@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tuner.probe.verdict.confidence import beta_cdf, least_count, lower_share, quantile_ranks, t_quantile, upper_share
@@ -13,7 +13,6 @@ def binomial_cdf(k: int, n: int, p: float) -> float:
     return sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(k + 1))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60), st.data(), st.floats(0.01, 0.99))
 def test_the_beta_distribution_is_the_binomials_tail(n: int, data: st.DataObject, p: float) -> None:
     k = data.draw(st.integers(0, n - 1))
@@ -21,7 +20,6 @@ def test_the_beta_distribution_is_the_binomials_tail(n: int, data: st.DataObject
     assert 1 - beta_cdf(p, k + 1, n - k) == pytest.approx(binomial_cdf(k, n, p), abs=1e-10)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.data(), st.sampled_from([0.05, 0.0125, 0.003]))
 def test_bounds_are_exact(n: int, data: st.DataObject, alpha: float) -> None:
     k = data.draw(st.integers(0, n))
@@ -51,7 +49,6 @@ def test_59_clean_requests_prove_a_p95_and_299_a_p99() -> None:
     assert upper_share(12, 400, 0.05) < 0.05 < upper_share(13, 400, 0.05)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.sampled_from([0.5, 0.9, 0.95, 0.99]), st.sampled_from([0.05, 0.1]))
 def test_the_ranks_around_a_quantile_are_the_closest_that_miss_it_rarely_enough(n: int, p: float, alpha: float) -> None:
     low, high = quantile_ranks(n, p, alpha)

@@ -79,6 +79,25 @@ def test_a_level_says_what_it_left_out_and_why() -> None:
     assert (window.warmup_ended, window.cooldown_ended, window.whole) == (11, 11, False)
 
 
+def test_a_level_that_ends_early_says_the_same_of_the_same_requests() -> None:
+    planned = tuple(record(i, sent=0.1 * i).planned for i in range(400))
+    # Every tenth takes ten seconds, so of those due in the last ten only the quick ones have ended.
+    all_of_them = [record(i, sent=0.1 * i, ttft=10.0 if i % 10 == 0 else 0.5) for i in range(400)]
+    ended = tuple(one for one in all_of_them if one.end_s < 30.0)
+    size = Size(warmup=0, count=400, timeout_s=30.0, max_s=100.0)
+
+    level = LevelTest(Load(rate=10.0), (parse_slo("ttft p95 <= 2s"),), planned, size).level(
+        LevelRecords(ended, 30.0, len(ended))
+    )
+
+    (test,) = level.tests
+    assert test.observed == pytest.approx(level.statistics["ttft"].p95) == pytest.approx(10.0)
+    assert level.requests == test.count == level.statistics["ttft"].count
+    assert level.window is not None
+    assert level.requests + level.window.warmup_requests + level.window.late_requests == len(ended)
+    assert level.window.late_requests > 50
+
+
 def test_a_level_has_the_pictures_of_it() -> None:
     level = level_of(with_gaps(0.02), "itl p95 <= 30ms")
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.probe.records import record
 from tuner.core.measurement import QUANTILES
+from tuner.core.request import UNFINISHED
 from tuner.core.slo import Metric
 from tuner.probe.verdict.statistics import (
     errors_of,
@@ -17,6 +18,7 @@ from tuner.probe.verdict.statistics import (
     rates_of,
     samples_of,
     statistics_of,
+    work_share,
 )
 
 
@@ -85,6 +87,25 @@ def test_errors_are_counted_by_kind() -> None:
     records = [record(error="http 503: busy"), record(error="http 503: still busy"), record(error="timeout"), record()]
 
     assert errors_of(records) == {"http 503": 2, "timeout": 1}
+
+
+@pytest.mark.parametrize(
+    ("ok", "unfinished", "late", "share"),
+    [
+        (100, 0, 0, 1.0),
+        (90, 0, 10, 0.9),
+        (40, 60, 0, 1.0),  # nobody knows how they would have ended
+        (30, 60, 10, 0.75),
+        (0, 10, 0, 1.0),
+        (0, 0, 0, 1.0),
+    ],
+)
+def test_the_share_of_work_is_that_of_the_requests_whose_end_was_seen(
+    ok: int, unfinished: int, late: int, share: float
+) -> None:
+    records = [record()] * ok + [record(error=UNFINISHED)] * unfinished + [record(error="timeout")] * late
+
+    assert work_share(records) == pytest.approx(share)
 
 
 def test_the_warm_up_is_left_out_by_plan() -> None:

@@ -111,16 +111,20 @@ def test_a_files_prompts_are_used_up_before_any_is_repeated(tmp_path: Path) -> N
     assert [r.text for r in third] == texts[:4]
     assert {r.text: r.output_tokens for r in (*first, *second)}["p3"] == 13
     assert {r.text: r.output_tokens for r in (*first, *second)}["be kind\n\np9"] == 7
+    assert {r.messages for r in (*first, *second)} == {(), (("system", "be kind"), ("user", "p9"))}
 
 
 def test_mistakes_in_a_file_are_told_together_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
-    path.write_text('{"prompt": "fine"}\nnot json\n[1]\n{"prompt": ""}\n{"prompt": "x", "output_tokens": 0}\n')
+    path.write_text(
+        '{"prompt": "fine"}\nnot json\n[1]\n{"prompt": ""}\n{"prompt": "x", "output_tokens": 0}\n'
+        '{"messages": [{"role": "user", "content": ["an image"]}]}\n{"messages": ["text"]}\n'
+    )
 
     with pytest.raises(InvalidInput) as caught:
         read_prompts(str(path))
 
-    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{path}:{n}" for n in (2, 3, 4, 5)]
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{path}:{n}" for n in range(2, 8)]
     assert all("allowed" in problem for problem in caught.value.problems)
 
 
