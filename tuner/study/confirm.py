@@ -247,7 +247,8 @@ async def confirm(loop: TrialLoop, search_ended: str) -> Confirmation:
     if not any(t.kind is TrialKind.SEARCH and t.verdict is not None for t in loop.trials):
         return Confirmation(Conclusion.NO_CHANGE, f"the search measured no other configuration: {search_ended}")
     if baseline is None or best.id == baseline.id or best.candidate == baseline.candidate:
-        return Confirmation(Conclusion.NO_CHANGE, "nothing the search tried was better than the current configuration")
+        reason = f"nothing the search tried was better than the current configuration ({search_ended})"
+        return Confirmation(Conclusion.NO_CHANGE, reason)
     chosen = finalist(loop.trials, loop.aim.objective, loop.aim.restart_cv, loop.ineffective)
     if chosen is None:
         return Confirmation(Conclusion.NO_CHANGE, "the best that was found is what runs already")

@@ -168,6 +168,25 @@ def test_screened_suggestions_teach_nothing_and_end_the_insisting(make: Make) ->
     assert "drawn at random" not in reasons[:6]
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_space_of_which_little_fits_is_filled_all_the_same(make: Make, seed: int) -> None:
+    space = whole_space()
+    sampler = make(space, seed, startup=4)
+    baseline = space.complete({"max_num_seqs": 8, "max_num_batched_tokens": 512})
+    sampler.tell(sampler.adopt(baseline), feasible(1.0))
+    started = []
+    for _ in range(100):  # what fits lies beside the baseline, and the emptiest corner is the farthest from it
+        suggestion = sampler.suggest()
+        assert suggestion is not None
+        candidate = suggestion.candidate
+        if int(candidate["max_num_seqs"]) <= 64 and int(candidate["max_num_batched_tokens"]) <= 2048:
+            started.append(candidate)
+            sampler.tell(suggestion.ticket, feasible(2.0))
+        else:
+            sampler.skip(suggestion.ticket)
+    assert len(started) >= 4
+
+
 # --- resuming ---------------------------------------------------------------------------------------------------------
 
 

@@ -235,9 +235,11 @@ async def test_without_anything_better_nothing_is_started(loop: TrialLoop) -> No
     await loop.measure_baseline()
     await loop.carry_out(await loop.begin(TrialKind.SEARCH, Candidate.of(max_num_seqs=2), "", ticket=None))
 
-    found = await confirm(loop, "")
+    found = await confirm(loop, "3 of 3 engine starts are used")
 
-    assert found.reason == "nothing the search tried was better than the current configuration"
+    assert found.reason == (
+        "nothing the search tried was better than the current configuration (3 of 3 engine starts are used)"
+    )
     assert not starts(loop)
 
 
