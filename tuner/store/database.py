@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, StatementError
@@ -21,7 +22,7 @@ from tuner.store.tables import PREFIX, VERSION_TABLE, metadata
 from tuner.store.url import masked
 
 #: The newest migration in this package.
-HEAD = "0003"
+HEAD = "0004"
 _CONNECT_S = 10
 _SETUP_S = 60
 _ADVISORY_KEY = 0x74756E6572  # "tuner"
@@ -45,7 +46,7 @@ class Database:
         self.sqlite = url.get_backend_name() == "sqlite"
         make = sqlite.engine if self.sqlite else _postgresql
         with self._errors_named():
-            self._engine = make(url, _dumps, read_only=read_only)
+            self._engine = make(url, _JSON, read_only=read_only)
 
     def close(self) -> None:
         """Close all connections."""
@@ -129,6 +130,9 @@ class Database:
             raise StoreError(f"storage {self.shown}: {str(error.orig).strip()}") from error
         except StatementError as error:  # a value that our own types refused
             raise (error.orig or error) from None
+        except json.JSONDecodeError as error:
+            found = f"{error.doc[:40]!r} where JSON belongs ({error.msg})"
+            raise StoreError(f"storage {self.shown}: it is damaged: {found}") from None
         except OSError as error:
             raise StoreError(f"storage {self.shown}: {error}") from error
 
@@ -198,15 +202,30 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
+def _loads(text: str) -> Any:
+    """In a third of the time that the standard library takes, but for half characters, which some paths have."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
 # Compact, stable text; a number that is not finite is refused, because no database could give it back.
-_dumps = partial(json.dumps, allow_nan=False, separators=(",", ":"))
+_JSON: Mapping[str, Callable[..., Any]] = {
+    "json_serializer": partial(json.dumps, allow_nan=False, separators=(",", ":")),
+    "json_deserializer": _loads,
+}
 
 
-def _postgresql(url: URL, serializer: Callable[[Any], str], *, read_only: bool) -> Engine:
+def _postgresql(url: URL, json_: Mapping[str, Callable[..., Any]], *, read_only: bool) -> Engine:
     # Said at the beginning of each transaction: a pooler between us and the server knows no session's settings.
     mode = {"postgresql_readonly": True} if read_only else {}
     limits = {"connect_timeout": _CONNECT_S} if "connect_timeout" not in url.query else {}
     psycopg = url.set(drivername="postgresql+psycopg")
     return create_engine(
-        psycopg, json_serializer=serializer, pool_pre_ping=True, connect_args=limits, execution_options=mode
+        psycopg,
+        **json_,
+        pool_pre_ping=True,
+        connect_args=limits,
+        execution_options=mode,
     )

@@ -131,10 +131,14 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Review:
-    """One decision on a study's winner. `who` is the name under which somebody was known to the dashboard."""
+    """One decision on a study's winner. `who` is the name under which somebody was known to the dashboard.
+
+    `vouched`: whether a trusted proxy said that it was they (else they said so themselves); None: nobody kept that.
+    """
 
     study_id: int
     decision: Decision
     comment: str
     who: str
     made: datetime
+    vouched: bool | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ WRITES = "tuner_writes"
 _BUSY_S = 30
 
 
-def engine(url: URL, serializer: Callable[[Any], str], *, read_only: bool) -> Engine:
+def engine(url: URL, json: Mapping[str, Callable[..., Any]], *, read_only: bool) -> Engine:
     """An engine on the file that `url` names; one that we may not write is read all the same.
 
-    Raises OSError where the file's folder can't be made. With `read_only` nothing is made.
+    `json` are SQLAlchemy's options for how columns of JSON are written and read. Raises OSError where the file's folder
+    can't be made. With `read_only` nothing is made.
     """
     assert url.database is not None
     file = Path(url.database)
@@ -28,9 +29,9 @@ def engine(url: URL, serializer: Callable[[Any], str], *, read_only: bool) -> En
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if read_only or (file.exists() and not _may_be_written(file.resolve())):
         # A connection for each transaction: how the file is read hangs on who else has it open at the time.
-        made = create_engine(url, json_serializer=serializer, creator=partial(_reader, file), poolclass=NullPool)
+        made = create_engine(url, **json, creator=partial(_reader, file), poolclass=NullPool)
     else:
-        made = create_engine(url, json_serializer=serializer, connect_args={"timeout": _BUSY_S})
+        made = create_engine(url, **json, connect_args={"timeout": _BUSY_S})
     event.listen(made, "connect", _on_connect)
     event.listen(made, "begin", _on_begin)
     return made

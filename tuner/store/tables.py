@@ -143,6 +143,7 @@ reviews = Table(
     Column("comment", Line, nullable=False),
     Column("who", Line, nullable=False),
     Column("made", Moment, nullable=False),
+    Column("vouched", Boolean),
 )
 
 calibrations = Table(

@@ -92,6 +92,20 @@ def test_a_study_of_an_earlier_version_goes_on(url: str) -> None:
         assert store.reviews.of(1) == []
 
 
+def test_what_was_decided_before_anybody_kept_whose_word_a_name_was_says_neither(url: str) -> None:
+    made = make_database(url, "0003")
+    with made.writing() as connection:
+        fill(connection)
+        row = {"study_id": 1, "decision": "approved", "comment": "", "who": "ada", "made": THEN}
+        connection.execute(*rows_of("reviews", row))
+    made.close()
+
+    with Store.open(url) as store:
+        assert differences(store.url) == []
+        [review] = store.reviews.of(1)
+    assert (review.who, review.vouched) == ("ada", None)
+
+
 def test_an_earlier_version_is_not_migrated_by_one_who_only_reads(url: str) -> None:
     make_database(url, "0002").close()
     with pytest.raises(StoreError, match=r"`tuner studies`.* brings it up to date"):

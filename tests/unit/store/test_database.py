@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect
 
+from tests.unit.store.entries import make_study
 from tuner.store import Store, StoreError, database
 from tuner.store.tables import metadata
 
@@ -84,6 +85,14 @@ def test_a_file_that_is_no_database_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"notes\.txt: file is not a database"):
         Store.open(f"sqlite:///{path}")
     assert path.read_bytes() == before
+
+
+def test_a_damaged_value_is_shown(store: Store) -> None:
+    make_study(store)
+    with store._database.writing() as connection:
+        connection.exec_driver_sql("UPDATE tuner_studies SET spec = '{bad'")
+    with pytest.raises(StoreError, match=r"tuner\.db: it is damaged: '\{bad' where JSON belongs"):
+        store.studies()
 
 
 def test_a_path_that_can_not_be_made_is_said(tmp_path: Path) -> None:

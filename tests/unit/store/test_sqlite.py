@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.old_database import make_database
-from tests.unit.store.test_store import LATER, NOW, make_study, make_trial
+from tests.unit.store.entries import LATER, NOW, make_study, make_trial
 from tuner.store import Store, StoreError, database
 
 ROOT = Path(__file__).parents[3]

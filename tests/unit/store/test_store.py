@@ -3,67 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
+from tests.unit.store.entries import (
+    EXPECTED,
+    LATER,
+    MEASUREMENT,
+    NOW,
+    OOM,
+    VERDICT,
+    make_level,
+    make_study,
+    make_trial,
+    trial_of,
+)
 from tuner.core.cause import Cause, Failure
 from tuner.core.errors import InvalidInput
-from tuner.core.expected import Expected
 from tuner.core.hardware import EngineFacts
 from tuner.core.knob import Candidate
-from tuner.core.measurement import Answer, Level, Measurement, SloTest, Statistic, Verdict
+from tuner.core.measurement import Verdict
 from tuner.core.summary import Summary
 from tuner.core.workload import Load
 from tuner.store import (
     Conflict,
-    Decision,
     Phase,
-    Review,
     Store,
     StoreError,
-    StudyRecord,
     StudyState,
     TrialKind,
     TrialRecord,
     Unknown,
 )
-
-NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
-LATER = NOW + timedelta(minutes=1)
-
-
-def make_study(store: Store, name: str = "a", target: str = "t", fingerprint: str = "f") -> StudyRecord:
-    return store.create_study(
-        name=name, spec={"fingerprint": fingerprint, "seed": 1}, target=target, info={"gpu": "H100"}, now=NOW
-    )
-
-
-def make_trial(store: Store, study: StudyRecord, kind: TrialKind = TrialKind.SEARCH) -> TrialRecord:
-    return store.add_trial(
-        study.id, kind=kind, candidate=Candidate.of(max_num_seqs=64), reason="TPE", ticket=3, now=NOW
-    )
-
-
-def make_level() -> Level:
-    statistic = Statistic(100, 0.1, 0.1, 0.2, 0.2, 0.3, 0.4)
-    test = SloTest("ttft p95 <= 500ms", Answer.PASS, 0.2, -0.6, 0, 100, 0.0, 0.03)
-    return Level(
-        Load(rate=4.0), Answer.PASS, (test,), 30.0, 100, {"timeout": 1}, 4.0, 512.0, 2048.0, {"ttft": statistic}
-    )
-
-
-def trial_of(store: Store, trial: TrialRecord) -> TrialRecord:
-    """The trial as it is stored now."""
-    return next(one for one in store.trials(trial.study_id) if one.id == trial.id)
-
-
-MEASUREMENT = Measurement((make_level(),), 512.0, 0)
-VERDICT = Verdict(512.0, {"ttft p95 <= 500ms": -0.6})
-EXPECTED = Expected(600.0, 4.7, 65_536, {"ttft p95 <= 500ms": 0.1}, certain=False, refusal="ValueError: no")
-OOM = Failure(Cause.GPU_OOM_AT_START, "out of memory", "CUDA out of memory", overshoot=0.2)
 
 
 def test_a_study_comes_back_as_it_was_entered(store: Store) -> None:
@@ -370,78 +343,3 @@ def test_what_is_stored_of_a_failure_holds_no_secrets(store: Store) -> None:
     assert taught.verdict.failure == leaky.redacted()
     assert leaky.redacted() != leaky
     assert store.study_by_id(study.id).detail == f"stopped: {leaky.redacted()}"
-
-
-def test_decisions_on_a_winner_are_kept_in_their_order(store: Store) -> None:
-    study, other = make_study(store), make_study(store, "b")
-    approved = store.reviews.add(study.id, Decision.APPROVED, "go ahead", "ada", NOW)
-    store.reviews.add(other.id, Decision.REJECTED, "too dear", "bob", NOW)
-    applied = store.reviews.add(study.id, Decision.APPLIED, "", "ada", LATER)
-    assert applied == Review(study.id, Decision.APPLIED, "", "ada", LATER)
-    assert store.reviews.of(study.id) == [approved, applied]
-    assert store.reviews.of(7) == []
-    with pytest.raises(Unknown, match="study has id 7"):
-        store.reviews.add(7, Decision.APPROVED, "", "ada", NOW)
-
-
-def test_a_stamp_changes_with_whatever_changes_of_its_study_and_of_no_other(store: Store) -> None:
-    study, other = make_study(store), make_study(store, "b")
-    trial = make_trial(store, study)
-    result = {"gain": 0.12}
-    outcome = {"verdict": VERDICT, "measurement": MEASUREMENT, "now": NOW}
-    changes: list[Callable[[], object]] = [  # all at one time
-        lambda: store.set_state(study.id, StudyState.SEARCHING, "", NOW),
-        lambda: store.set_spec(study.id, {"seed": 2}, NOW),
-        lambda: store.set_result(study.id, result),
-        lambda: make_trial(store, study),
-        lambda: store.enter_phase(trial.id, Phase.STARTING, NOW),
-        lambda: store.enter_phase(trial.id, Phase.STARTING, NOW),
-        lambda: store.add_level(trial.id, make_level(), NOW),
-        lambda: store.record(trial.id, **outcome),
-        lambda: store.mark_told(trial.id, NOW),
-        lambda: store.reviews.add(study.id, Decision.APPROVED, "", "ada", NOW),
-        lambda: store.finish(study.id, result, "", NOW),
-    ]
-    before, untouched = store.stamp(study.id), store.stamp(other.id)
-    for number, change in enumerate(changes):
-        change()
-        after = store.stamp(study.id)
-        assert after != before, number
-        assert store.stamps() == {study.id: after, other.id: untouched}
-        before = after
-
-
-def test_what_changes_nothing_changes_no_stamp(store: Store) -> None:
-    study = make_study(store)
-    trial = make_trial(store, study)
-    store.record(trial.id, verdict=VERDICT, now=NOW)
-    store.mark_told(trial.id, NOW)
-    before = store.stamp(study.id)
-    store.record(trial.id, verdict=VERDICT, now=LATER)
-    store.mark_told(trial.id, LATER)
-    store.trials(study.id)
-    with pytest.raises(Conflict):
-        store.enter_phase(trial.id, Phase.PROBING, LATER)
-    assert store.stamp(study.id) == before
-
-
-def test_a_claim_that_is_taken_renewed_or_released_changes_no_stamp(store: Store) -> None:
-    study = make_study(store)
-    stamps = [store.stamp(study.id)]
-    store.claims.take(study.id, "one", NOW, 60)
-    stamps.append(store.stamp(study.id))
-    store.claims.renew(study.id, "one", LATER, 60)
-    stamps.append(store.stamp(study.id))
-    store.claims.release(study.id, "one")
-    assert {*stamps, store.stamp(study.id)} == {stamps[0]}
-
-
-def test_a_study_that_comes_after_a_discarded_one_has_another_stamp(store: Store) -> None:
-    first = make_study(store)
-    before = store.stamp(first.id)
-    store.discard(first.id)
-    with pytest.raises(Unknown, match=f"study has id {first.id}"):
-        store.stamp(first.id)
-    again = store.create_study(name="a", spec={}, target="t", info={}, now=LATER)
-    assert store.stamps() == {again.id: store.stamp(again.id)}
-    assert store.stamp(again.id) != before
