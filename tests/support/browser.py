@@ -62,7 +62,11 @@ def opener(browser: Browser) -> Opened:
         page.on("dialog", lambda dialog: (complaints.append(f"dialog: {dialog.message}"), dialog.dismiss()))
         page.set_default_timeout(10_000)
         try:
-            yield page
+            try:
+                yield page
+            except AssertionError as error:
+                error.add_note(f"the browser complained: {complaints}")
+                raise
             # Chromium advises how a test that looks at pixels could be quicker.
             known = (*expected, "willReadFrequently")
             found = [one for one in complaints if not any(text in one for text in known)]

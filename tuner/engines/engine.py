@@ -140,6 +140,13 @@ class Engine(Protocol):
         """
         ...
 
+    def ended(self, metrics: str) -> Mapping[str, float]:
+        """Requests that have ended since the engine's start, and the tokens of their prompts and answers.
+
+        Under the names requests, prompt_tokens and output_tokens; only what the text has is there.
+        """
+        ...
+
     def redact(self, text: str) -> str:
         """`text` without secrets (API keys, tokens)."""
         ...

@@ -5,23 +5,22 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Self, TypeVar
+from typing import Self
 
 from tuner.core.cause import TrialFailed
 from tuner.core.errors import InvalidInput, Refused, TunerError
 from tuner.core.knob import Candidate
 from tuner.engines import engine_named
-from tuner.study.access import Access
+from tuner.study.cluster import Cluster
 from tuner.study.winner import Winner, on_deployment
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.deployment import KubernetesTarget
+from tuner.targets.kubernetes.fields import Fields
 from tuner.targets.target import Progress
-
-TargetT = TypeVar("TargetT", bound=KubernetesTarget)
 
 
 class Adoption:
-    """One change of one Deployment: `async with Adoption.open(winner, access) as adoption`, preview, apply once.
+    """One change of one Deployment: `async with Adoption.open(winner, cluster) as adoption`, preview, apply once.
 
     Whatever happens inside, the exclusive right to the Deployment and all connections are given back at the end.
     """
@@ -29,32 +28,44 @@ class Adoption:
     def __init__(self, winner: Winner, client: Client, target: KubernetesTarget) -> None:
         self.winner = winner
         self._client, self._target = client, target
+        self._lists: Fields | None = None  # command and args to be written as they are; None: today's are edited
         self._fit = False
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, winner: Winner, access: Access) -> AsyncIterator[Self]:
+    async def open(cls, winner: Winner, cluster: Cluster) -> AsyncIterator[Self]:
         """Reach the cluster; nothing is changed yet.
 
         Raises InvalidInput for a simulated target or an unusable kubeconfig, Unreachable where nothing answers.
         """
         if winner.simulated:
             raise InvalidInput(f"study {winner.study}: its target was simulated, so there is nothing to apply it to")
-        async with access.client() as client:
-            opened = cls._on(winner, client, access)
+        async with cluster.client() as client:
+            opened = cls(winner, client, _target_of(winner, client, cluster))
             try:
                 yield opened
             finally:
                 await opened._target.release()
 
-    @classmethod
-    def _on(cls, winner: Winner, client: Client, access: Access) -> Self:
-        return cls(winner, client, target_of(winner, client, access, KubernetesTarget))
-
     @property
     def wanted(self) -> Candidate:
         """The settings that the Deployment is to run."""
         return self.winner.candidate
+
+    @property
+    def exact(self) -> bool:
+        """Whether it is known to the letter what runs then; False: the flags are known, and not their places."""
+        return True
+
+    @property
+    def question(self) -> str:
+        """What a person is asked before it is done."""
+        return "Apply this?"
+
+    @property
+    def done(self) -> str:
+        """What is said when it is done."""
+        return f"{self.winner.deployment} runs the winner of study {self.winner.study}"
 
     async def preview(self) -> str | None:
         """What would change, as a unified diff with secrets masked; None: it runs these settings already.
@@ -77,7 +88,7 @@ class Adoption:
             raise Refused(f"{self.winner.deployment} runs these settings already")
         holder = f"tuner-apply-{uuid.uuid4().hex[:12]}"
         try:
-            running = await self._target.keep(self.wanted, holder, deadline_s, say)
+            running = await self._target.keep(self.wanted, holder, deadline_s, say, self._lists)
         except TrialFailed as failed:
             raise TunerError(
                 f"{failed.failure}\nthe change was undone: {self.winner.deployment} runs what it ran before"
@@ -95,13 +106,13 @@ class Adoption:
         return diff
 
 
-def target_of(winner: Winner, client: Client, access: Access, kind: type[TargetT]) -> TargetT:
-    """The Deployment that a winner was measured on, as a target of this kind."""
-    return kind(
+def _target_of(winner: Winner, client: Client, cluster: Cluster) -> KubernetesTarget:
+    """The Deployment that a winner was measured on."""
+    return KubernetesTarget(
         client,
         winner.namespace,
         winner.deployment,
         engine_named(winner.engine),
-        endpoint=access.endpoint,
-        api_key=access.api_key,
+        endpoint=cluster.endpoint,
+        api_key=cluster.api_key,
     )

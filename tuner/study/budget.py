@@ -158,6 +158,11 @@ def killed_starts(trial: TrialRecord) -> list[float]:
     return starts
 
 
+def spent_gpu_s(trial: TrialRecord, gpus: int) -> float:
+    """GPU-seconds that a trial has cost, the starts that were killed among them."""
+    return trial.gpu_s + sum(killed_starts(trial)) * gpus
+
+
 def _by_start(phases: tuple[PhaseRecord, ...]) -> Iterator[list[PhaseRecord]]:
     at_work = [one for one in phases if one.phase in _AT_WORK]
     begins = [index for index, one in enumerate(at_work) if one.phase is Phase.STARTING]

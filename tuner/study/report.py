@@ -11,7 +11,7 @@ from tuner.core.measurement import Level
 from tuner.core.workload import Objective
 from tuner.store import Store, StudyRecord, TrialRecord
 from tuner.store.codec import encode
-from tuner.study.budget import killed_starts
+from tuner.study.budget import killed_starts, spent_gpu_s
 from tuner.study.claim import abandoned
 from tuner.study.judge import WORST_VIOLATION
 from tuner.study.spec import ObjectiveSpec
@@ -37,11 +37,15 @@ def objective_of(study: StudyRecord) -> Objective:
     return ObjectiveSpec.model_validate(study.spec["objective"]).core()
 
 
+def gpus_of(study: StudyRecord) -> int:
+    """The GPUs that one of its engine starts takes; a CPU counts as one."""
+    return max(1, study.info.get("gpu_count") or 0)
+
+
 def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
     """One study on one line: where it stands, what it found, what it took."""
     real = [trial for trial in trials if trial.recorded and not trial.screened]
-    killed = [wall_s for trial in trials for wall_s in killed_starts(trial)]
-    killed_gpu_s = sum(killed) * max(1, study.info.get("gpu_count") or 0)
+    gpu_s = sum(spent_gpu_s(trial, gpus_of(study)) for trial in trials)
     result: Mapping[str, Any] = study.result or {}
     return {
         "name": study.name,
@@ -52,10 +56,10 @@ def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any
         "summary": result.get("summary"),
         "gain": result.get("gain"),
         "interval": result.get("interval"),
-        "starts": len(real) + len(killed),
+        "starts": len(real) + sum(len(killed_starts(trial)) for trial in trials),
         "failed_starts": sum(trial.failure is not None for trial in real),
         "screened": sum(trial.screened for trial in trials),
-        "gpu_minutes": round((sum(trial.gpu_s for trial in real) + killed_gpu_s) / 60, 2),
+        "gpu_minutes": round(gpu_s / 60, 2),
         "created": study.created.isoformat(timespec="seconds"),
         "updated": study.updated.isoformat(timespec="seconds"),
     }

@@ -10,17 +10,12 @@ lists were changed since beside the winner's flags, the edit is reversed: the sa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
 from tuner.core.errors import InvalidInput, Refused
 from tuner.core.knob import Candidate
-from tuner.study.access import Access
-from tuner.study.adoption import Adoption, target_of
+from tuner.study.adoption import Adoption
 from tuner.study.winner import Winner
 from tuner.targets.kubernetes import changes, fields, replicas
 from tuner.targets.kubernetes.client import Client
-from tuner.targets.kubernetes.deployment import KubernetesTarget
 from tuner.targets.kubernetes.discover import recognise
 from tuner.targets.kubernetes.fields import Fields, Object
 from tuner.targets.kubernetes.inspection import Inspection
@@ -30,19 +25,20 @@ _REVISION = "deployment.kubernetes.io/revision"
 
 
 class Reversal(Adoption):
-    """The change back: as an Adoption, but for what is wanted and where it is allowed.
+    """The change back: as an Adoption, but for what is wanted and where it is allowed."""
 
-    `exact`, after `preview`: whether the lists become what they were to the letter. Otherwise the flags are set back.
-    """
+    @property
+    def exact(self) -> bool:
+        """See Adoption.exact. Known after `preview`."""
+        return self._lists is not None
 
-    def __init__(self, winner: Winner, client: Client, target: _Remembering) -> None:
-        super().__init__(winner, client, target)
-        self._past = target
-        self.exact = False
+    @property
+    def question(self) -> str:
+        return "Take the winner back?"
 
-    @classmethod
-    def _on(cls, winner: Winner, client: Client, access: Access) -> Self:
-        return cls(winner, client, target_of(winner, client, access, _Remembering))
+    @property
+    def done(self) -> str:
+        return f"{self.winner.deployment} runs what it ran before the winner of study {self.winner.study}"
 
     @property
     def wanted(self) -> Candidate:
@@ -51,19 +47,17 @@ class Reversal(Adoption):
 
     async def _look(self) -> str | None:
         """The diff. Raises Refused where something else than the winner runs now, with its name."""
-        winner, info = self.winner, await self._past.inspect()
-        if self._past.preview(winner.baseline) is None:
+        winner, target, self._lists = self.winner, self._target, None
+        info = await target.inspect()
+        if target.preview(winner.baseline) is None:
             return None
-        if self._past.preview(winner.candidate) is not None:
+        if target.preview(winner.candidate) is not None:
             raise Refused(
                 f"Deployment {winner.deployment} does not run the winner of study {winner.study}, so there is nothing "
                 f"to undo: the winner is {winner.candidate}, and it runs {info.baseline} now"
             )
-        lists = await lists_before(self._client, self._past.seen, winner)
-        self.exact = lists is not None
-        if lists is not None:
-            self._past.remember(lists)
-        return self._past.preview(winner.baseline)
+        self._lists = await lists_before(self._client, target.seen, winner)
+        return target.preview(winner.baseline, self._lists)
 
 
 async def lists_before(client: Client, seen: Inspection, winner: Winner) -> Fields | None:
@@ -98,28 +92,3 @@ def _with_winner(replicaset: Object, seen: Inspection, winner: Winner) -> Fields
     except (InvalidInput, Refused):  # a revision of long ago may have anything in it
         return None
     return {name: values[name] for name in _LISTS}
-
-
-@dataclass(frozen=True)
-class _Remembered(Inspection):
-    """A Deployment whose next start has these lists, and not those that editing today's would make."""
-
-    lists: Fields
-
-    def values(
-        self, candidate: Candidate, deadline_s: float = 0.0, *, mark: str | None = None, prunes: bool = False
-    ) -> Fields:
-        return {**super().values(candidate, deadline_s, mark=mark, prunes=prunes), **self.lists}
-
-
-class _Remembering(KubernetesTarget):
-    """A target that can be given the lists of its next start."""
-
-    @property
-    def seen(self) -> Inspection:
-        """As `inspect` found it."""
-        return self._seen
-
-    def remember(self, lists: Fields) -> None:
-        """Have these lists in the next start, until `inspect` looks again."""
-        self._inspected = _Remembered(**vars(self._seen), lists=lists)

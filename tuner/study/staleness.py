@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tuner.core.errors import InvalidInput, TunerError
-from tuner.core.knob import Candidate, as_text
+from tuner.core.knob import Candidate
 from tuner.core.target import TargetInfo
 from tuner.engines import engine_named
 from tuner.engines.engine import Engine
 from tuner.podspec import EngineContainer
 from tuner.store import StudyRecord
-from tuner.study.access import Access
+from tuner.study import units
+from tuner.study.cluster import Cluster
 from tuner.study.found import described
+from tuner.study.standing import recommended
 from tuner.study.traffic import Traffic, sent, served
 from tuner.study.winner import runs
 from tuner.targets.kubernetes import copies
@@ -122,15 +124,15 @@ def _flags(study: StudyRecord, info: TargetInfo) -> Iterator[str]:
 
 
 def _set(candidate: Candidate, name: str) -> str:
-    return as_text(candidate[name]) if name in candidate else "engine default"
+    return units.setting(candidate.get(name))
 
 
 def _runs_winner(study: StudyRecord, info: TargetInfo) -> bool:
-    result: Mapping[str, Any] = study.result or {}
-    if not result.get("exportable") or result.get("finalist") is None:
+    winner = recommended(study)
+    if winner is None:
         return False
-    winner, engine = Candidate.of(result["finalist"]), engine_named(info.engine)
-    return runs(winner, info.baseline, engine, info.fixed, info.version)
+    engine = engine_named(info.engine)
+    return runs(Candidate.of(winner), info.baseline, engine, info.fixed, info.version)
 
 
 def _traffic(before: Traffic | None, now: Traffic | None) -> Iterator[str]:
@@ -153,7 +155,7 @@ def _age(study: StudyRecord, now: datetime) -> Iterator[str]:
         yield f"it was measured {age.days} days ago, on {study.updated:%Y-%m-%d}"
 
 
-async def look(study: StudyRecord, access: Access) -> Today:
+async def look(study: StudyRecord, cluster: Cluster) -> Today:
     """What a study's Deployment is now; nothing is changed. What can't be told becomes a note, and no error.
 
     Unlike a study it refuses nothing: a Deployment is looked at that has many replicas or an autoscaler by now. Takes
@@ -162,13 +164,13 @@ async def look(study: StudyRecord, access: Access) -> Today:
     if study.info.get("simulated"):
         return Today()
     try:
-        async with access.client() as client:
-            return await _look(study, client, access)
+        async with cluster.client() as client:
+            return await _look(study, client, cluster)
     except TunerError as error:
         return Today(notes=(_untold(f"{study.target} is still as it was measured", error),))
 
 
-async def _look(study: StudyRecord, client: Client, access: Access) -> Today:
+async def _look(study: StudyRecord, client: Client, cluster: Cluster) -> Today:
     namespace, _, name = study.target.partition("/")
     live = await client.find(DEPLOYMENTS, namespace, name, patience_s=_PATIENCE_S)
     if live is None:
@@ -180,16 +182,16 @@ async def _look(study: StudyRecord, client: Client, access: Access) -> Today:
         why = f"its flags can't be read any more: {found.shape}" if found else f"it does not run {engine.name} any more"
         return Today(notes=(why,))
     pod = await current_pod(client, deployment, found.container.name)
-    said = await _ask(_route(engine, found.container, access), pod)
+    said = await _ask(_route(engine, found.container, cluster), pod)
     info = await _info(client, deployment, engine, found.container, pod, said.version)
     # While a study has it, the engine is a trial's, and what it served is that study's own load. Afterwards, and after
     # a winner was applied, it has been started anew, and its counters with it.
-    return Today(info) if snapshot is not None else await _with_traffic(study, info, said)
+    return Today(info) if snapshot is not None else await _with_traffic(study, info, engine, said)
 
 
-def _route(engine: Engine, container: EngineContainer, access: Access) -> Route:
-    endpoint = access.endpoint.rstrip("/") if access.endpoint else None
-    return Route(port_of(engine, container), endpoint, access.api_key)
+def _route(engine: Engine, container: EngineContainer, cluster: Cluster) -> Route:
+    endpoint = cluster.endpoint.rstrip("/") if cluster.endpoint else None
+    return Route(port_of(engine, container), endpoint, cluster.api_key)
 
 
 class _Said(NamedTuple):
@@ -238,11 +240,11 @@ async def _info(
     )
 
 
-async def _with_traffic(study: StudyRecord, info: TargetInfo, said: _Said) -> Today:
+async def _with_traffic(study: StudyRecord, info: TargetInfo, engine: Engine, said: _Said) -> Today:
     what = "its traffic is still what was measured"
     if said.problem:
         return Today(info, notes=(_untold(what, said.problem),))
-    now = served(info.engine, said.metrics)
+    now = served(engine, said.metrics)
     try:
         # Files of prompts and traces may be large.
         return Today(info, await asyncio.to_thread(sent, study) if now else None, now)

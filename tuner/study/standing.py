@@ -1,11 +1,12 @@
-"""What a study's trials say so far: the baseline, the best, and what is different about a trial."""
+"""Where a study stands: the baseline, the best, what is different about a trial, and what is recommended."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tuner.core.knob import Candidate
-from tuner.store import TrialKind, TrialRecord
+from tuner.store import StudyRecord, TrialKind, TrialRecord
 from tuner.study.judge import better
 
 
@@ -23,6 +24,13 @@ def incumbent(trials: Sequence[TrialRecord]) -> TrialRecord | None:
         if trial.verdict.feasible and better(trial.verdict, best.verdict if best else None):
             best = trial
     return best
+
+
+def recommended(study: StudyRecord) -> Mapping[str, Any] | None:
+    """The knobs that a study recommends: its finalist, where the confirmation spoke for it; None: nothing."""
+    result: Mapping[str, Any] = study.result or {}
+    finalist: Mapping[str, Any] | None = result.get("finalist")
+    return finalist if result.get("exportable") else None
 
 
 def value_of(trial: TrialRecord | None) -> float | None:

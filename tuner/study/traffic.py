@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from tuner.core.errors import InvalidInput
 from tuner.core.workload import Workload
-from tuner.engines.prometheus import Names
+from tuner.engines.engine import Engine
 from tuner.probe.workload.sources import source_of
 from tuner.probe.workload.tokenizer import Tokenizer
 from tuner.store import StudyRecord
 from tuner.study.spec.workload import WorkloadSpec
-
-# By engine. Histograms of requests that have ended: the counters of tokens have those of running ones in them, too.
-_ENDED: Mapping[str, Names] = {
-    "vllm": Names(
-        sums={
-            "requests": ("vllm:request_prompt_tokens_count",),
-            "prompt_tokens": ("vllm:request_prompt_tokens_sum",),
-            "output_tokens": ("vllm:request_generation_tokens_sum",),
-        }
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -36,9 +24,9 @@ class Traffic:
     requests: int | None = None
 
 
-def served(engine: str, page: str) -> Traffic | None:
+def served(engine: Engine, page: str) -> Traffic | None:
     """What an engine has served since its start, by its metrics; None where they do not tell, or it served nothing."""
-    found = _ENDED[engine].read(page) if engine in _ENDED else {}
+    found = engine.ended(page)
     count = found.get("requests", 0.0)
     if not count or not {"prompt_tokens", "output_tokens"} <= found.keys():
         return None

@@ -9,6 +9,15 @@ from tuner.core.knob import Value, as_text
 from tuner.core.measurement import Level, SloTest, Statistic
 from tuner.core.workload import Count, Objective, ObjectiveKind
 
+#: Latencies by their name in a measurement, as people write them.
+METRICS: Mapping[str, str] = {
+    "ttft": "TTFT",
+    "itl": "ITL",
+    "itl_per_token": "ITL per token",
+    "tpot": "TPOT",
+    "e2e": "e2e",
+}
+
 
 def seconds(value: float) -> str:
     """A latency with three significant digits and a fitting unit."""
@@ -55,10 +64,24 @@ def objective_value(amount: float | None, objective: Objective) -> str:
 
 def gain(value: float | None, baseline: float | None, objective: Objective) -> str:
     """`value` against `baseline` as a signed percentage; empty where there is nothing to compare."""
-    gained = objective.gain(value, baseline)
+    return signed(objective.gain(value, baseline))
+
+
+def signed(gained: float | None) -> str:
+    """A gain as a signed percentage; empty where there is nothing to compare."""
     if gained is None:
         return ""
     return f"{gained:+.0%}" if gained >= 1 else f"{gained:+.1%}"
+
+
+def setting(value: Value | None) -> str:
+    """A knob's value; None: whatever the engine takes by itself."""
+    return "engine default" if value is None else as_text(value)
+
+
+def room(margin: float | None) -> str:
+    """The relative room to a promise's bound; an em dash where it was not measured."""
+    return "—" if margin is None else f"{margin:+.0%}"
 
 
 def unit(objective: Objective) -> str:
@@ -85,8 +108,10 @@ def level(one: Level) -> str:
     return f"{one.load}: {answer}{void} ({one.requests} requests{told})"
 
 
-def statistic(one: Statistic) -> str:
-    """p50 / p95 / p99 of a latency."""
+def statistic(one: Statistic | None) -> str:
+    """p50 / p95 / p99 of a latency; an em dash where there is none."""
+    if one is None:
+        return "—"
     return " / ".join(seconds(value) for value in (one.p50, one.p95, one.p99))
 
 

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tuner.core.errors import InvalidInput, Refused
+from tuner.core.errors import Refused
 from tuner.core.knob import Candidate, Value
 from tuner.engines import Engine, engine_named
 from tuner.export import Result
 from tuner.podspec import edit
 from tuner.store import StudyRecord
+from tuner.study.standing import recommended
 from tuner.targets.kubernetes import changes, fields
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.discover import original, recognise
@@ -46,13 +47,14 @@ def winner_of(study: StudyRecord) -> Winner:
         raise Refused(
             f"study {study.name} has no answer yet (it is {study.state.value}); `tuner start` goes on with it"
         )
-    if not result.get("exportable") or result.get("finalist") is None:
+    finalist = recommended(study)
+    if finalist is None:
         raise Refused(f"study {study.name} has no winner: {result['conclusion']} ({result.get('reason')})")
     namespace, _, name = study.target.partition("/")
     simulated = bool(study.info.get("simulated"))
     return Winner(
         study=study.name,
-        candidate=Candidate.of(result["finalist"]),
+        candidate=Candidate.of(finalist),
         baseline=Candidate.of(study.info["baseline"]),
         engine=study.info["engine"],
         version=study.info["version"],
@@ -136,10 +138,3 @@ def runs(
 
 def _resources(gpus: Mapping[str, str | None] | None) -> dict[str, dict[str, Any]]:
     return {kind: {"nvidia.com/gpu": count} for kind, count in (gpus or {}).items() if count is not None}
-
-
-def formats_for(winner: Winner, wanted: str) -> str:
-    """The format wanted, if the winner can be written in it. Raises InvalidInput otherwise."""
-    if winner.simulated and wanted != "flags":
-        raise InvalidInput(f"-o {wanted}: a simulated target has no Deployment to patch; allowed: -o flags")
-    return wanted

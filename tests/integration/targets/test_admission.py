@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.targets.conftest import Bench, candidate, start
+from tests.integration.targets.conftest import candidate, start
+from tests.support.bench import Bench
 from tuner.core.errors import Refused
 from tuner.targets.kubernetes import restore_deployment
 from tuner.targets.kubernetes.client import Client

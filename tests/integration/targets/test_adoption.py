@@ -4,54 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.targets.conftest import Bench
 from tests.support.apiserver import ApiServer, until
+from tests.support.bench import Bench
 from tests.support.command_line import Said, command, environment
 from tests.support.engines import engine
+from tests.support.winners import WINNER, winner
 from tuner.core.errors import InvalidInput, Refused, TunerError
-from tuner.core.knob import Candidate, Value
 from tuner.store import Store
-from tuner.study.access import Access
 from tuner.study.adoption import Adoption
+from tuner.study.cluster import Cluster
 from tuner.study.reversal import Reversal
 from tuner.study.winner import Winner
 from tuner.targets.kubernetes.snapshot import stored
 
-
-def winner(before: Mapping[str, Value], after: Mapping[str, Value], namespace: str = "ns") -> Winner:
-    return Winner(
-        study="night",
-        candidate=Candidate.of(after),
-        baseline=Candidate.of(before),
-        engine="vllm",
-        version="0.32.0",
-        summary="better by 12.0%",
-        date="2026-11-22",
-        namespace=namespace,
-        deployment="llm",
-    )
-
-
-WINNER = winner({"max_num_seqs": 64}, {"max_num_seqs": 128})
 # One that takes a flag away, which stood in the midst of others.
 SHORTER = winner({"max_num_seqs": 64, "max_num_batched_tokens": 4096}, {"max_num_seqs": 128})
 LONG = ("--max-num-batched-tokens=4096", "--api-key", "sk-secret", "--enforce-eager")
 
 
 @pytest.fixture
-def access(server: ApiServer) -> Access:
-    return Access(server.kubeconfig)
+def cluster(server: ApiServer) -> Cluster:
+    return Cluster(server.kubeconfig)
 
 
-async def applied(which: Winner, access: Access) -> None:
-    async with Adoption.open(which, access) as adoption:
+async def applied(which: Winner, cluster: Cluster) -> None:
+    async with Adoption.open(which, cluster) as adoption:
         await adoption.apply(10.0, lambda _: None)
 
 
@@ -67,9 +50,9 @@ def forget_history(bench: Bench) -> None:
             del objects["replicasets", "ns", replicaset["metadata"]["name"]]
 
 
-async def test_a_winner_is_shown_applied_and_followed(bench: Bench, access: Access) -> None:
+async def test_a_winner_is_shown_applied_and_followed(bench: Bench, cluster: Cluster) -> None:
     said: list[str] = []
-    async with Adoption.open(WINNER, access) as adoption:
+    async with Adoption.open(WINNER, cluster) as adoption:
         diff = await adoption.preview() or ""
         assert {"---max-num-seqs=64", "+--max-num-seqs=128"} <= set(diff.splitlines())
         assert bench.args[0] == "--max-num-seqs=64"
@@ -83,40 +66,40 @@ async def test_a_winner_is_shown_applied_and_followed(bench: Bench, access: Acce
 
 
 @pytest.mark.parametrize("shown", [True, False])
-async def test_a_deployment_that_was_changed_since_gets_no_winner(bench: Bench, access: Access, shown: bool) -> None:
+async def test_a_deployment_that_was_changed_since_gets_no_winner(bench: Bench, cluster: Cluster, shown: bool) -> None:
     set_args(bench, [*bench.args, "--block-size=32"])
     before = bench.picture()
-    async with Adoption.open(WINNER, access) as adoption:
+    async with Adoption.open(WINNER, cluster) as adoption:
         with pytest.raises(Refused, match="was changed since the study"):
             await (adoption.preview() if shown else adoption.apply(10.0, lambda _: None))
     assert bench.picture() == before
 
 
-async def test_a_winner_that_does_not_start_is_undone_and_says_so(bench: Bench, access: Access) -> None:
+async def test_a_winner_that_does_not_start_is_undone_and_says_so(bench: Bench, cluster: Cluster) -> None:
     before = bench.picture()
     fatal = winner({"max_num_seqs": 64}, {"max_num_seqs": 128, "max_num_batched_tokens": 2003})
     with pytest.raises(TunerError, match=r"(?s)CUDA out of memory.*the change was undone: llm runs what it ran before"):
-        await applied(fatal, access)
+        await applied(fatal, cluster)
     assert bench.picture() == before
     assert not bench.server.all("leases")
 
 
 @pytest.mark.parametrize("kind", [Adoption, Reversal])
 async def test_a_simulated_winner_has_nothing_to_go_to(tmp_path: Path, kind: type[Adoption]) -> None:
-    nowhere = Access(tmp_path / "none")
+    nowhere = Cluster(tmp_path / "none")
     with pytest.raises(InvalidInput, match="its target was simulated"):
         async with kind.open(winner({}, {}, namespace=""), nowhere):
             pass
 
 
-async def test_what_ran_before_a_winner_comes_back_to_the_letter(server: ApiServer, access: Access) -> None:
+async def test_what_ran_before_a_winner_comes_back_to_the_letter(server: ApiServer, cluster: Cluster) -> None:
     bench = Bench(server)
     bench.deploy(engine(args=LONG))
     await bench.ready()
     before, replicasets = copy.deepcopy(bench.deployment["spec"]), server.all("replicasets")
-    await applied(SHORTER, access)
+    await applied(SHORTER, cluster)
     assert "--max-num-batched-tokens=4096" not in bench.args
-    async with Reversal.open(SHORTER, access) as reversal:
+    async with Reversal.open(SHORTER, cluster) as reversal:
         diff = await reversal.preview() or ""
         assert reversal.exact
         assert {"+--max-num-batched-tokens=4096", "+--max-num-seqs=64", "---max-num-seqs=128"} <= set(diff.splitlines())
@@ -131,41 +114,41 @@ async def test_what_ran_before_a_winner_comes_back_to_the_letter(server: ApiServ
     assert not bench.copies
 
 
-async def test_a_winner_that_was_applied_with_kubectl_is_undone_as_well(bench: Bench, access: Access) -> None:
+async def test_a_winner_that_was_applied_with_kubectl_is_undone_as_well(bench: Bench, cluster: Cluster) -> None:
     before = copy.deepcopy(bench.deployment["spec"])
     set_args(bench, ["--max-num-seqs=128", *bench.args[1:]])
     await bench.ready()
-    async with Reversal.open(WINNER, access) as reversal:
+    async with Reversal.open(WINNER, cluster) as reversal:
         await reversal.apply(10.0, lambda _: None)
         assert reversal.exact
     assert bench.deployment["spec"] == before
 
 
-async def test_without_the_revision_of_before_the_flags_are_set_back(server: ApiServer, access: Access) -> None:
+async def test_without_the_revision_of_before_the_flags_are_set_back(server: ApiServer, cluster: Cluster) -> None:
     bench = Bench(server)
     bench.deploy(engine(args=LONG))
     await bench.ready()
-    await applied(SHORTER, access)
+    await applied(SHORTER, cluster)
     forget_history(bench)
-    async with Reversal.open(SHORTER, access) as reversal:
+    async with Reversal.open(SHORTER, cluster) as reversal:
         await reversal.apply(10.0, lambda _: None)
         assert not reversal.exact
     assert bench.args[0] == "--max-num-seqs=64"
     assert bench.args[-2:] == ["--max-num-batched-tokens", "4096"]  # in the style of most others
 
 
-async def test_what_somebody_added_since_stays_when_a_winner_is_undone(bench: Bench, access: Access) -> None:
-    await applied(WINNER, access)
+async def test_what_somebody_added_since_stays_when_a_winner_is_undone(bench: Bench, cluster: Cluster) -> None:
+    await applied(WINNER, cluster)
     set_args(bench, [*bench.args, "--enforce-eager"])
     await bench.ready()
-    async with Reversal.open(WINNER, access) as reversal:
+    async with Reversal.open(WINNER, cluster) as reversal:
         await reversal.apply(10.0, lambda _: None)
         assert not reversal.exact
     assert bench.args[0] == "--max-num-seqs=64"
     assert bench.args[-1] == "--enforce-eager"
 
 
-async def test_a_newer_revision_that_can_not_be_read_explains_nothing(bench: Bench, access: Access) -> None:
+async def test_a_newer_revision_that_can_not_be_read_explains_nothing(bench: Bench, cluster: Cluster) -> None:
     original = bench.args
     set_args(bench, ["--max-num-seqs=many", *original[1:]])
     await until(lambda: len(bench.server.all("replicasets")) == 2)
@@ -173,37 +156,37 @@ async def test_a_newer_revision_that_can_not_be_read_explains_nothing(bench: Ben
     unread["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "9"
     set_args(bench, original)
     await bench.ready()
-    await applied(WINNER, access)
-    async with Reversal.open(WINNER, access) as reversal:
+    await applied(WINNER, cluster)
+    async with Reversal.open(WINNER, cluster) as reversal:
         await reversal.preview()
         assert reversal.exact
 
 
 @pytest.mark.parametrize("added", [["--max-num-seqs=256"], ["--max-num-seqs=128", "--block-size=32"]])
-async def test_only_the_winner_is_undone(bench: Bench, access: Access, added: list[str]) -> None:
+async def test_only_the_winner_is_undone(bench: Bench, cluster: Cluster, added: list[str]) -> None:
     set_args(bench, [*added, *bench.args[1:]])
     before = bench.picture()
     named = " ".join(sorted(flag.removeprefix("--").replace("-", "_") for flag in added))
-    async with Reversal.open(WINNER, access) as reversal:
+    async with Reversal.open(WINNER, cluster) as reversal:
         with pytest.raises(Refused, match=f"the winner is max_num_seqs=128, and it runs {named} now"):
             await reversal.apply(10.0, lambda _: None)
     assert bench.picture() == before
 
 
-async def test_what_ran_before_and_runs_again_is_no_change(bench: Bench, access: Access) -> None:
+async def test_what_ran_before_and_runs_again_is_no_change(bench: Bench, cluster: Cluster) -> None:
     before = bench.picture()
-    async with Reversal.open(WINNER, access) as reversal:
+    async with Reversal.open(WINNER, cluster) as reversal:
         assert await reversal.preview() is None
     assert bench.picture() == before
 
 
-async def test_a_way_back_that_does_not_start_leaves_the_winner(server: ApiServer, access: Access) -> None:
+async def test_a_way_back_that_does_not_start_leaves_the_winner(server: ApiServer, cluster: Cluster) -> None:
     fatal = winner({"max_num_seqs": 64, "max_num_batched_tokens": 2003}, {"max_num_seqs": 64})
     bench = Bench(server)
     bench.deploy(engine())
     await bench.ready()
     before = bench.picture()
-    async with Reversal.open(fatal, access) as reversal:
+    async with Reversal.open(fatal, cluster) as reversal:
         with pytest.raises(TunerError, match="the change was undone"):
             await reversal.apply(10.0, lambda _: None)
     assert bench.picture() == before
@@ -238,12 +221,12 @@ async def tuner(home: Path, *arguments: str) -> Said:
 
 
 async def test_the_command_line_applies_a_winner_and_takes_it_back(
-    bench: Bench, access: Access, tmp_path: Path
+    bench: Bench, cluster: Cluster, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/t.db"
     store_study(url)
     before = copy.deepcopy(bench.deployment["spec"])
-    options = ("apply", "night", "--storage", url, "--kubeconfig", str(access.kubeconfig))
+    options = ("apply", "night", "--storage", url, "--kubeconfig", str(cluster.kubeconfig))
     asked = await tuner(tmp_path, *options)
     assert (asked.code, bench.deployment["spec"]) == (2, before)
     assert "--yes says that this is what you want" in asked.err

@@ -6,37 +6,38 @@ from dataclasses import replace
 
 import pytest
 
-from tests.integration.targets.test_winner import WINNER
 from tests.support.apiserver import ApiServer
 from tests.support.engines import engine
+from tests.support.winners import WINNER
 from tuner.core.errors import InvalidInput, Refused
 from tuner.core.knob import Candidate
 from tuner.export import FORMATS
-from tuner.study.access import Access
-from tuner.study.exports import FORMS, export, exports
+from tuner.study.cluster import Cluster
+from tuner.study.exports import export, exports
 from tuner.targets.kubernetes.client import Client
 
 SIMULATED = replace(WINNER, namespace="", deployment="")
 
 
 def test_every_format_is_kept_as_something_of_its_own() -> None:
-    assert FORMS.keys() == FORMATS.keys()
-    assert len({form.ending for form in FORMS.values()}) == len(FORMS)
+    assert len({one.ending for one in FORMATS.values()}) == len(FORMATS)
 
 
 async def test_every_format_is_the_one_that_the_command_line_writes(server: ApiServer, client: Client) -> None:
     server.put("deployments", "ns", engine(args=("--api-key", "sk-secret")))
     found = await exports(WINNER, client)
-    access = Access(server.kubeconfig)
+    cluster = Cluster(server.kubeconfig)
     assert {name: one.text for name, one in found.items()} == {
-        name: await export(WINNER, name, access) for name in FORMATS
+        name: await export(WINNER, name, cluster) for name in FORMATS
     }
     assert not any(one.reason for one in found.values())
     assert {name for name, one in found.items() if one.secret} == {
         name for name, one in found.items() if "sk-secret" in one.text
     }
     assert found["strategic-merge"].secret
-    assert (found["flags"].file, found["flags"].kind) == ("night-flags.txt", "text/plain")
+    assert "`tuner export night -o strategic-merge`" in found["strategic-merge"].withheld
+    assert found["flags"].withheld == ""
+    assert (found["flags"].file, found["flags"].format.kind) == ("night-flags.txt", "text/plain")
 
 
 async def test_what_needs_the_deployment_says_why_it_can_not_be_had(server: ApiServer, client: Client) -> None:
@@ -69,10 +70,10 @@ async def test_a_winner_that_runs_already_is_no_patch_and_no_change_of_somebody_
 
 
 async def test_the_command_line_s_single_format_raises_what_stands_in_the_way(server: ApiServer) -> None:
-    access = Access(server.kubeconfig)
+    cluster = Cluster(server.kubeconfig)
     server.put("deployments", "ns", engine(args=("--block-size=32",)))
     with pytest.raises(Refused, match="was changed since the study"):
-        await export(WINNER, "yaml", access)
+        await export(WINNER, "yaml", cluster)
     with pytest.raises(InvalidInput, match="-o yaml: a simulated target has no Deployment"):
-        await export(SIMULATED, "yaml", access)
-    assert "--max-num-seqs=128" in await export(SIMULATED, "flags", Access(server.kubeconfig.with_name("none")))
+        await export(SIMULATED, "yaml", cluster)
+    assert "--max-num-seqs=128" in await export(SIMULATED, "flags", Cluster(server.kubeconfig.with_name("none")))

@@ -11,8 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.targets.conftest import Bench, candidate, start
+from tests.integration.targets.conftest import candidate, start
 from tests.support.apiserver import ApiServer
+from tests.support.bench import Bench
 from tests.support.engines import engine, free_port
 from tuner.core.cause import Cause, TrialFailed
 from tuner.core.errors import InvalidInput, NotRestored, Refused

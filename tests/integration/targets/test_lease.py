@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.targets.conftest import STUDY, Bench, candidate, killed, start
+from tests.integration.targets.conftest import STUDY, candidate, killed, start
+from tests.support.bench import Bench
 from tuner.core.errors import Refused
 from tuner.targets.kubernetes import restore_deployment
 from tuner.targets.kubernetes.client import Client

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.integration.targets.conftest import STUDY, Bench, candidate, failure, killed, start
+from tests.integration.targets.conftest import STUDY, candidate, failure, killed, start
 from tests.support.apiserver import until
+from tests.support.bench import Bench
 from tests.support.engines import engine
 from tuner.core.cause import Cause
 from tuner.core.errors import Refused

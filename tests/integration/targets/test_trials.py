@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.targets.conftest import STUDY, Bench, candidate, failure, start
+from tests.integration.targets.conftest import STUDY, candidate, failure, start
+from tests.support.bench import Bench
 from tests.support.engines import engine, free_port
 from tuner.core.cause import Cause, Failure
 from tuner.core.errors import Refused

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.targets.conftest import STUDY, Bench, candidate, start
+from tests.integration.targets.conftest import STUDY, candidate, start
 from tests.integration.targets.test_safety import killed
 from tests.support.apiserver import until
+from tests.support.bench import Bench
 from tuner.core.knob import Candidate
 from tuner.targets.kubernetes import restore_deployment
 from tuner.targets.kubernetes.client import Client, Retry

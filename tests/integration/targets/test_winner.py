@@ -7,23 +7,11 @@ import yaml
 
 from tests.support.apiserver import ApiServer
 from tests.support.engines import engine
+from tests.support.winners import WINNER
 from tuner.core.errors import Refused
-from tuner.core.knob import Candidate
 from tuner.export import FORMATS
-from tuner.study.winner import Winner, on_deployment
+from tuner.study.winner import on_deployment
 from tuner.targets.kubernetes.client import Client
-
-WINNER = Winner(
-    study="night",
-    candidate=Candidate.of(max_num_seqs=128),
-    baseline=Candidate.of(max_num_seqs=64),
-    engine="vllm",
-    version="0.32.0",
-    summary="better by 12.0%",
-    date="2026-11-22",
-    namespace="ns",
-    deployment="llm",
-)
 
 
 async def test_a_manifest_has_the_deployments_name_its_selector_and_the_new_flags(
@@ -33,7 +21,7 @@ async def test_a_manifest_has_the_deployments_name_its_selector_and_the_new_flag
     body["spec"]["template"]["spec"]["containers"][0]["env"] = [{"name": "HF_TOKEN", "value": "hf_secret"}]
     server.put("deployments", "ns", body)
     result = await on_deployment(WINNER, client)
-    assert yaml.safe_load(FORMATS["yaml"](result)) == {
+    assert yaml.safe_load(FORMATS["yaml"].write(result)) == {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": "llm", "namespace": "ns"},
@@ -44,7 +32,7 @@ async def test_a_manifest_has_the_deployments_name_its_selector_and_the_new_flag
             },
         },
     }
-    assert all("hf_secret" not in write(result) for write in FORMATS.values())
+    assert all("hf_secret" not in one.write(result) for one in FORMATS.values())
 
 
 async def test_a_winner_over_other_flags_than_todays_is_refused(server: ApiServer, client: Client) -> None:

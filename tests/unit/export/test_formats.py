@@ -99,7 +99,7 @@ NEW = ["--model=m/x", "--port", "8000", "--enforce-eager", "--max-num-seqs=$(N)"
 
 
 def test_a_strategic_merge_patch_holds_the_changed_list_by_container_name_and_nothing_else() -> None:
-    content = yaml.safe_load(FORMATS["strategic-merge"](result(live())))
+    content = yaml.safe_load(FORMATS["strategic-merge"].write(result(live())))
     (container,) = content["spec"]["template"]["spec"]["containers"]
     assert set(container) == {"name", "args"}
     assert container["name"] == "engine"
@@ -110,7 +110,7 @@ def test_a_strategic_merge_patch_holds_the_changed_list_by_container_name_and_no
 
 
 def test_the_header_says_where_it_comes_from_what_changed_and_how_to_use_it() -> None:
-    text = FORMATS["strategic-merge"](result(live()))
+    text = FORMATS["strategic-merge"].write(result(live()))
     header = [line[2:] for line in text.splitlines() if line.startswith("#")]
     assert header[0] == "Written by tuner on 2026-11-22, from study s1."
     assert "Result: better by 12.0% [+8.1%, +15.9%]" in header
@@ -122,21 +122,21 @@ def test_the_header_says_where_it_comes_from_what_changed_and_how_to_use_it() ->
 def test_nothing_changed_is_an_empty_patch() -> None:
     deployment = live(args=["--port=1"])
     same = result(deployment, Candidate.of())
-    assert yaml.safe_load(FORMATS["strategic-merge"](same)) == {}
-    assert "# Changed: nothing\n" in FORMATS["strategic-merge"](same)
-    assert yaml.safe_load(FORMATS["flags"](same)) is None
+    assert yaml.safe_load(FORMATS["strategic-merge"].write(same)) == {}
+    assert "# Changed: nothing\n" in FORMATS["strategic-merge"].write(same)
+    assert yaml.safe_load(FORMATS["flags"].write(same)) is None
 
 
 def test_limits_change_with_the_flags_where_asked_for() -> None:
     changed = replace(result(live()), resources={"limits": {"nvidia.com/gpu": "2"}})
-    (container,) = yaml.safe_load(FORMATS["strategic-merge"](changed))["spec"]["template"]["spec"]["containers"]
+    (container,) = yaml.safe_load(FORMATS["strategic-merge"].write(changed))["spec"]["template"]["spec"]["containers"]
     assert container["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
-    (container,) = yaml.safe_load(FORMATS["yaml"](changed))["spec"]["template"]["spec"]["containers"]
+    (container,) = yaml.safe_load(FORMATS["yaml"].write(changed))["spec"]["template"]["spec"]["containers"]
     assert container["resources"] == {"limits": {"nvidia.com/gpu": "2"}}
 
 
 def test_flags_are_one_line_that_a_shell_takes_apart_as_meant() -> None:
-    text = FORMATS["flags"](result(live()))
+    text = FORMATS["flags"].write(result(live()))
     (line,) = [line for line in text.splitlines() if not line.startswith("#")]
     words = shlex.split(line)
     assert words[:2] == ["--no-enable-prefix-caching", "--max-num-batched-tokens=4096"]
@@ -145,7 +145,7 @@ def test_flags_are_one_line_that_a_shell_takes_apart_as_meant() -> None:
 
 
 def test_a_manifest_names_its_deployment_and_holds_nothing_but_what_changes() -> None:
-    text = FORMATS["yaml"](result(live()))
+    text = FORMATS["yaml"].write(result(live()))
     content = yaml.safe_load(text)
     (container,) = content["spec"]["template"]["spec"].pop("containers")
     assert content == {
@@ -162,23 +162,23 @@ def test_a_manifest_names_its_deployment_and_holds_nothing_but_what_changes() ->
 @pytest.mark.parametrize("format_", FORMATS)
 def test_no_format_carries_the_value_of_a_variable(format_: str) -> None:
     env = [{"name": "HF_TOKEN", "value": "hf_abcdefghijklmnop"}, {"name": "CACHE", "value": "/somewhere"}]
-    text = FORMATS[format_](result(live(env=env)))
+    text = FORMATS[format_].write(result(live(env=env)))
     assert "hf_abc" not in text
     assert "somewhere" not in text
 
 
 def test_a_patch_that_carries_a_secret_argument_says_so() -> None:
-    warned = FORMATS["strategic-merge"](result(live(args=["--api-key", "my-secret-key", "--port=1"])))
+    warned = FORMATS["strategic-merge"].write(result(live(args=["--api-key", "my-secret-key", "--port=1"])))
     assert "looks like a secret" in warned
     assert "my-secret-key" not in "".join(line for line in warned.splitlines() if line.startswith("#"))
-    assert "my-secret-key" not in FORMATS["flags"](result(live(args=["--api-key", "my-secret-key"])))
-    assert "looks like a secret" not in FORMATS["strategic-merge"](result(live()))
-    assert "looks like a secret" in FORMATS["yaml"](result(live(args=["--api-key", "my-secret-key", "--port=1"])))
+    assert "my-secret-key" not in FORMATS["flags"].write(result(live(args=["--api-key", "my-secret-key"])))
+    assert "looks like a secret" not in FORMATS["strategic-merge"].write(result(live()))
+    assert "looks like a secret" in FORMATS["yaml"].write(result(live(args=["--api-key", "my-secret-key", "--port=1"])))
 
 
 def test_a_manifest_needs_a_deployment_that_was_looked_at() -> None:
     with pytest.raises(InvalidInput, match="use -o flags"):
-        FORMATS["yaml"](replace(result(live()), selector={}))
+        FORMATS["yaml"].write(replace(result(live()), selector={}))
 
 
 TEXT = st.one_of(

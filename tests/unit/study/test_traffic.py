@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tuner.core.errors import InvalidInput
+from tuner.engines.vllm import VLLM
 from tuner.store import StudyRecord, StudyState
 from tuner.study.traffic import Traffic, sent, served
 
@@ -36,20 +37,20 @@ def study(**workload: Any) -> StudyRecord:
 
 
 def test_an_engine_s_histograms_say_what_it_has_served() -> None:
-    assert served("vllm", PAGE) == Traffic(400.0, 80.0, 400)
+    assert served(VLLM, PAGE) == Traffic(400.0, 80.0, 400)
 
 
 @pytest.mark.parametrize(
-    ("engine", "page"),
+    "page",
     [
-        ("vllm", ""),
-        ("vllm", "vllm:request_prompt_tokens_count 0.0\nvllm:request_prompt_tokens_sum 0.0\n"),
-        ("vllm", "vllm:prompt_tokens_total 5000.0\nvllm:request_success_total 10.0\n"),
-        ("another", PAGE),
+        "",
+        "vllm:request_prompt_tokens_count 0.0\nvllm:request_prompt_tokens_sum 0.0\n",
+        "vllm:prompt_tokens_total 5000.0\nvllm:request_success_total 10.0\n",
+        "another:request_prompt_tokens_count 10.0\n",
     ],
 )
-def test_an_engine_that_served_nothing_or_does_not_tell_has_no_average(engine: str, page: str) -> None:
-    assert served(engine, page) is None
+def test_an_engine_that_served_nothing_or_does_not_tell_has_no_average(page: str) -> None:
+    assert served(VLLM, page) is None
 
 
 def test_a_workload_s_prompts_count_with_what_comes_before_them() -> None:

@@ -10,7 +10,7 @@ BASELINE = Candidate.of(max_num_seqs=64, speculative_method="ngram", num_specula
 
 
 def flags(winner: Candidate, baseline: Candidate = BASELINE) -> str:
-    return FORMATS["flags"](as_flags(Winner("s", winner, baseline, "vllm", "0.32.0", "better", "d", "", "")))
+    return FORMATS["flags"].write(as_flags(Winner("s", winner, baseline, "vllm", "0.32.0", "better", "d", "", "")))
 
 
 def test_flags_that_the_winner_takes_away_are_named() -> None:

@@ -80,6 +80,9 @@ class _Vllm:
     def counters(self, metrics_: str) -> Mapping[str, float]:
         return metrics.counters(metrics_)
 
+    def ended(self, metrics_: str) -> Mapping[str, float]:
+        return metrics.ended(metrics_)
+
     def redact(self, text: str) -> str:
         return redact(text)
 

@@ -20,6 +20,14 @@ NAMES = Names(
     },
     largest={"kv_usage": ("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc")},
 )
+#: Histograms of requests that have ended: the counters of tokens above have those of running ones in them, too.
+_ENDED = Names(
+    sums={
+        "requests": ("vllm:request_prompt_tokens_count",),
+        "prompt_tokens": ("vllm:request_prompt_tokens_sum",),
+        "output_tokens": ("vllm:request_generation_tokens_sum",),
+    }
+)
 _CACHE_CONFIG = "vllm:cache_config_info"
 
 
@@ -30,6 +38,11 @@ def counters(text: str) -> dict[str, float]:
     vLLM forgets it, or counts it under a reason of its own.
     """
     return NAMES.read(text)
+
+
+def ended(text: str) -> dict[str, float]:
+    """See Engine.ended."""
+    return _ENDED.read(text)
 
 
 def cache_config(text: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from tuner.core.errors import InvalidInput
 from tuner.core.flags import FlagUse
 from tuner.core.hardware import Gpu, Model
-from tuner.core.knob import Candidate, Value, as_text
+from tuner.core.knob import Candidate, Value
 from tuner.core.target import TargetInfo
 from tuner.engines import Engine
 from tuner.engines.engine import FlagAdvice
@@ -18,6 +18,7 @@ from tuner.podspec import EngineContainer
 from tuner.podspec.image import tag, tag_version
 from tuner.search.loading import load_space
 from tuner.search.space import Space, describe
+from tuner.study import units
 from tuner.study.doctor.finding import Finding, Severity
 from tuner.study.doctor.translate import translate
 from tuner.targets.kubernetes.model import model_of, positional_model
@@ -200,7 +201,7 @@ def _knob(
     space: Space,
     referenced: Mapping[str, tuple[str, ...]],
 ) -> Finding:
-    current = as_text(baseline[name]) if name in baseline else "engine default"
+    current = units.setting(baseline.get(name))
     if name in referenced:
         variables = ", ".join(f"$({variable})" for variable in referenced[name])
         text = f"set from the environment ({variables}): can't be tuned as it is"

@@ -34,7 +34,7 @@ def load_spec(
     """
     document = Document() if path is None else read_document(path)
     sources = {at: f"{path}:{line}" for at, line in document.lines.items()}
-    given = Given(_tidy(document.data), sources)
+    given = Given(_tidy(document.data), sources, list(document.broken))
     problems = list(document.problems)
     try:
         merge(given, options)
@@ -43,7 +43,7 @@ def load_spec(
     given.data.setdefault("storage", default_storage)
     context = {"now": now or datetime.now().astimezone(), "folder": path.parent if path else None}
     spec, found = _validate(given, context)
-    problems += [complaint(at, text, sources) for at, text in found if not _told(at, document.broken)]
+    problems += [complaint(at, text, sources) for at, text in found if not _told(at, given.broken)]
     if problems or spec is None:
         raise InvalidInput(*dict.fromkeys(problems))
     return spec

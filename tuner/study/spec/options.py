@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tuner.core.errors import InvalidInput
@@ -56,10 +56,14 @@ _TEXTS = frozenset(
 
 @dataclass
 class Given:
-    """What the user gave, file and options together, and where each field comes from."""
+    """What the user gave, file and options together, and where each field comes from.
+
+    The fields in `broken` are given, but can't be read, so that they are not in the data.
+    """
 
     data: dict[str, Any]
     sources: dict[FieldPath, str]
+    broken: list[FieldPath] = field(default_factory=list)
 
 
 def merge(given: Given, options: Mapping[str, Any]) -> None:
@@ -74,6 +78,7 @@ def merge(given: Given, options: Mapping[str, Any]) -> None:
             _SPECIAL.get(name, _set)(given, name, value)
         except ValueError as error:
             problems.append(f"--{name}: {error}")
+            given.broken.append(OPTIONS[name])
     sides = [name for name in named if OPTIONS[name][:1] == ("target",)]
     if "simulated" in sides and len(sides) > 1:
         others = ", ".join(

@@ -79,7 +79,7 @@ class KubernetesTarget:
 
     async def traffic(self) -> str:
         """See Target.traffic."""
-        seen = self._seen
+        seen = self.seen
         pod = await current_pod(self._client, seen.deployment, seen.container.name)
         if pod is None or not pod.ready:
             return ""
@@ -110,21 +110,37 @@ class KubernetesTarget:
             # Also after starts that failed: a row of them would push the user's revisions out of the history.
             await replicas.prune(self._client, self._written)
         progress("changing the Deployment")
-        await self._write(self._seen.values(candidate, deadline_s, mark=_new_id(), prunes=self._prunes))
+        await self._write(self.seen.values(candidate, deadline_s, mark=_new_id(), prunes=self._prunes))
         return await self._follow(candidate, began, deadline_s, progress)
 
-    def preview(self, candidate: Candidate) -> str | None:
+    @property
+    def seen(self) -> Inspection:
+        """As `inspect` found it. Raises Refused before that."""
+        if self._inspected is None:
+            raise Refused("inspect the target before changing it")
+        return self._inspected
+
+    def preview(self, candidate: Candidate, lists: Fields | None = None) -> str | None:
         """What `keep` would change, as a unified diff (secrets masked); None for no change."""
-        seen = self._seen
-        after = seen.values(candidate)
+        seen = self.seen
+        after = {**seen.values(candidate), **(lists or {})}
         before = fields.read(seen.deployment, seen.container.name, [name for name in _KEPT if name in after])
         parts = [
             diff(name, value, after[name], "now", "then") for name, value in before.items() if value != after[name]
         ]
         return "\n".join(parts) if parts else None
 
-    async def keep(self, candidate: Candidate, holder: str, deadline_s: float, progress: Progress) -> Running:
+    async def keep(
+        self,
+        candidate: Candidate,
+        holder: str,
+        deadline_s: float,
+        progress: Progress,
+        lists: Fields | None = None,
+    ) -> Running:
         """Change the Deployment to `candidate` for good; undone where the engine does not become ready with it.
+
+        `lists` are command and args that spell it to the letter; None: those of today are edited.
 
         Takes the exclusive right for `holder` first. The rollout goes by the Deployment's own strategy unless that
         would wait for a second GPU. Strategy and deadline go back at the end; the flags stay, owned by us. Raises
@@ -134,7 +150,7 @@ class KubernetesTarget:
         await self.acquire(holder)
         progress("changing the Deployment")
         try:
-            await self._write(self._seen.values(candidate, deadline_s))
+            await self._write({**self.seen.values(candidate, deadline_s), **(lists or {})})
             running = await self._follow(candidate, began, deadline_s, progress)
             await settle(self._client, self._namespace, self._name, _KEPT)
         except BaseException:
@@ -185,19 +201,13 @@ class KubernetesTarget:
             await self._client.close()
 
     @property
-    def _seen(self) -> Inspection:
-        if self._inspected is None:
-            raise Refused("inspect the target before changing it")
-        return self._inspected
-
-    @property
     def _lease(self) -> Lease:
         if self._taken is None:
             raise Refused("acquire the target before changing it")
         return self._taken
 
     async def _write(self, values: Fields) -> None:
-        seen, lease = self._seen, self._lease
+        seen, lease = self.seen, self._lease
         self._ready = None
         writer = Writer(
             self._client, seen.deployment, seen.container.name, str(self._study), lease, before=self._written
@@ -205,7 +215,7 @@ class KubernetesTarget:
         self._written = await writer.write(values)
 
     def _start(self, written: Object) -> Start:
-        return Start(written, self._seen.container.name, self._engine, self._seen.route)
+        return Start(written, self.seen.container.name, self._engine, self.seen.route)
 
     async def _follow(self, candidate: Candidate, began: float, deadline_s: float, progress: Progress) -> Running:
         """Follow what was written last until it serves as `candidate`."""
@@ -219,8 +229,8 @@ class KubernetesTarget:
         return Running(ready.model, facts, took, endpoint=start.route.base(ready.pod.ip))
 
     async def _facts(self, ready: Ready) -> EngineFacts:
-        log = await self._client.log(self._namespace, ready.pod.name, self._seen.container.name)
-        serving = self._seen.route.serving(ready.pod.ip)
+        log = await self._client.log(self._namespace, ready.pod.name, self.seen.container.name)
+        serving = self.seen.route.serving(ready.pod.ip)
         try:
             return self._engine.facts(log, await serving.text("/metrics"))
         finally:

@@ -92,6 +92,7 @@ def test_the_command_line_has_every_option() -> None:
         ({"namespace": "a", "gpu": "A100"}, "--gpu: 'A100' comes with 40 and with 80 GB"),
         ({"namespace": "a", "rate": "nan"}, "--rate: objective.rate: 'nan' is not a number"),
         ({"namespace": "a", "rate": ".nan"}, "--rate: is not a finite number"),
+        ({"namespace": "a", "objective": "headroom", "rate": "1e999"}, "--rate: is not a finite number"),
         ({"namespace": "a", "rate": float("nan")}, "--rate: objective.rate: nan is not a finite number"),
         ({"namespace": "a", "starts": 3}, "--starts: budget.starts: 3 is too few; allowed: at least 14"),
         ({"namespace": "a", "starts": 13}, "to confirm it in 6 pairs); or fewer pairs"),

@@ -11,7 +11,7 @@ from tuner.targets.kubernetes.client import Client
 
 
 @dataclass(frozen=True)
-class Access:
+class Cluster:
     """Kubeconfig and context as kubectl has them (None: its own, or the pod's account inside a cluster).
 
     `endpoint` is a base URL that leads to the engine where its pod's IP can't be reached, `api_key` the engine's key.
