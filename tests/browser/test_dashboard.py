@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.support.browser import TOKEN, Dashboard, Opened, serving
 from tests.support.command_line import command, environment
@@ -121,11 +121,16 @@ def test_the_keyboard_gets_everywhere(reading: Dashboard, opened: Opened) -> Non
         expect(page.get_by_role("heading", level=1)).to_contain_text("night")
 
 
+def _late(route: Route) -> None:
+    time.sleep(0.3)
+    route.continue_()
+
+
 def test_a_study_is_followed_while_it_runs(opened: Opened, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path}/live.db"
     file = tmp_path / "study.yaml"
     file.write_text(
-        "name: live\ntarget: {simulated: {gpu: l4, model: llama-3.1-8b, baseline: {max_num_seqs: 8}}}\n"
+        "name: live\ntarget: {simulated: {gpu: h100, model: llama-3.1-8b, baseline: {max_num_seqs: 8}}}\n"
         "workload: {prompt: 512, output: 128}\nslos: [ttft p95 <= 2s, itl p95 <= 100ms]\n"
         "budget: {starts: 14, pairs: 2}\n"
     )
@@ -138,6 +143,7 @@ def test_a_study_is_followed_while_it_runs(opened: Opened, tmp_path: Path) -> No
             assert running.poll() is None, said.read_text()
             time.sleep(0.1)
         with serving(tmp_path, "--storage", storage, variables=environment(tmp_path)) as served, opened() as page:
+            page.route("**/hx-sse*", _late)  # scripts come when they come
             page.goto(f"{served.url}/studies/1")
             page.evaluate("window.same = true")
             rows = page.locator("table.trials tbody tr")

@@ -53,7 +53,7 @@ def test_a_manifest_applied_server_side_changes_the_flags_and_nothing_else(kubec
         selector=before["spec"]["selector"],
     )
     manifest = tmp_path / "manifest.yaml"
-    manifest.write_text(FORMATS["yaml"](result))
+    manifest.write_text(FORMATS["yaml"].write(result))
     command = ["apply", "--server-side", "--field-manager=tuner", "-f", str(manifest)]
     with pytest.raises(KubectlFailed, match='conflict with "helm"'):
         kubectl(*command)

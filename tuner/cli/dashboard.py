@@ -19,7 +19,7 @@ from tuner.cli.output import console
 from tuner.core.errors import InvalidInput
 from tuner.dashboard.config import Config, Right, SignIn
 from tuner.store import Store
-from tuner.study.access import Access
+from tuner.study.cluster import Cluster
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
@@ -70,32 +70,33 @@ def dashboard(
         token = secrets.token_urlsafe(24)
     sign_in = SignIn(token, user_header, _networks(proxy or []), asked=not made and bool(token or user_header))
     own = _LOOPBACK_NAMES if host in _LOOPBACK and user_header is None else ()
-    with TemporaryDirectory() as folder:
-        if demo and storage:
-            raise InvalidInput("--demo: is given together with --storage; it shows a database of its own")
+    if demo and storage and storage != os.environ.get("TUNER_STORAGE"):
+        raise InvalidInput("--demo: is given together with --storage; it shows a database of its own")
+    from tuner.dashboard.server import tidy_end
+
+    with tidy_end(), TemporaryDirectory() as folder:
         storage = _demo(Path(folder)) if demo else storage
         config = Config(
             right=right,
             sign_in=sign_in,
             hosts=(*own, *(one.lower() for one in name or ())) or None,
             secure=secure,
-            access=Access(kubeconfig, context, endpoint, os.environ.get("TUNER_API_KEY")),
+            cluster=Cluster(kubeconfig, context, endpoint, os.environ.get("TUNER_API_KEY")),
         )
         with options.existing_store(storage, read_only=right is Right.READ) as store:
             _serve(config, store, host, port, f"sign in with this token: {token}" if made else "")
 
 
 def _serve(config: Config, store: Store, host: str, port: int, more: str) -> None:
-    import uvicorn
-
     from tuner.dashboard.app import create_app
+    from tuner.dashboard.server import serve
 
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     console.print(f"the dashboard is at http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C ends it)", highlight=False)
     if more:
         console.print(more, highlight=False)
-    uvicorn.Server(uvicorn.Config(create_app(config, store), **_QUIET)).run(sockets=[listening])
+    serve(create_app(config, store), listening)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -105,14 +106,6 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except OSError as error:
         raise InvalidInput(f"--host {host} --port {port}: can't listen there: {error.strerror or error}") from None
-
-
-_QUIET: dict[str, Any] = {
-    "log_level": "warning",
-    "server_header": False,
-    "proxy_headers": False,  # an address that a proxy claims is no reason to believe another header of it
-    "timeout_graceful_shutdown": 2,
-}
 
 
 def _networks(texts: list[str]) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ import typer
 from tuner.cli import options
 from tuner.core.errors import InvalidInput
 from tuner.export import FORMATS
-from tuner.study.access import Access
+from tuner.study.cluster import Cluster
 from tuner.study.exports import export as exported
 from tuner.study.report import find_study
 from tuner.study.winner import winner_of
@@ -36,4 +36,4 @@ def export(
         raise InvalidInput(f"-o {format_}: unknown format; allowed: {', '.join(FORMATS)}")
     with options.existing_store(storage) as store:
         winner = winner_of(find_study(store, study))
-    sys.stdout.write(asyncio.run(exported(winner, format_, Access(kubeconfig, context))))
+    sys.stdout.write(asyncio.run(exported(winner, format_, Cluster(kubeconfig, context))))

@@ -11,21 +11,15 @@ from rich.text import Text
 from tuner.cli import options, study_options
 from tuner.cli.options import OutputFormat
 from tuner.cli.output import console, emit, print_facts, print_table, say
-from tuner.core.errors import InvalidInput
-from tuner.core.knob import Candidate, Value
-from tuner.core.workload import Objective, ObjectiveKind
+from tuner.core.knob import Candidate
+from tuner.core.workload import Objective
 from tuner.search import Prediction
 from tuner.study import units
+from tuner.study.expectation import CLOSE, expected, kv_cache, memory
 from tuner.study.planning import Plan, look_and_plan
 from tuner.study.session import Preview
 from tuner.study.spec import load_spec
-from tuner.study.spec.document import parse_scalar
-
-_NOTHING = {
-    ObjectiveKind.CAPACITY: "does not meet the SLOs at any rate",
-    ObjectiveKind.THROUGHPUT: "does not meet the SLOs with so many clients",
-    ObjectiveKind.HEADROOM: "does not meet the SLOs at this rate",
-}
+from tuner.study.spec.settings import parse_settings
 
 
 def add_to(app: typer.Typer) -> None:
@@ -69,21 +63,8 @@ def plan(
     given = study_options.given(locals(), "set_", "first", "output")
     spec = load_spec(file, given)
     with options.store_or_empty(spec.storage) as store:
-        preview, made = asyncio.run(look_and_plan(spec, store, _values(set_ or []), first))
+        preview, made = asyncio.run(look_and_plan(spec, store, parse_settings(set_ or [], "--set"), first))
     emit(output, made.to_dict(), lambda: _print(preview, made, first))
-
-
-def _values(texts: list[str]) -> dict[str, Value]:
-    values: dict[str, Value] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not separator or not name or not value:
-            raise InvalidInput(f"--set {text!r}: write NAME=VALUE, e.g. max_num_seqs=128")
-        knob = name.strip().replace("-", "_")
-        if knob in values:
-            raise InvalidInput(f"--set {knob}: is given twice")
-        values[knob] = parse_scalar(value.strip())
-    return values
 
 
 def _print(preview: Preview, made: Plan, first: int) -> None:
@@ -114,23 +95,13 @@ def _print(preview: Preview, made: Plan, first: int) -> None:
 
 def _print_one(one: Prediction, objective: Objective, baseline: float | None) -> None:
     facts: dict[str, str | Text] = {one.reason: Text(str(one.candidate), style="bold")}
-    if one.refusal is not None:
-        facts["expected"] = Text(f"does not start: {one.refusal}", style="red")
-    else:
-        at = f" at {one.rate:.3g} req/s" if one.rate is not None else ""
-        gain = units.gain(one.value, baseline, objective)
-        against = f", {gain} against what was found" if gain else ""
-        value = f"{units.objective_value(one.value, objective)}{at}{against}"
-        facts["expected"] = _NOTHING[objective.kind] if one.value is None else value
-        facts["margins"] = ", ".join(f"{slo} {-over:+.0%}" for slo, over in one.margins.items()) or "—"
+    told = expected(one, objective, baseline)
+    facts["expected"] = Text(told, style="red") if one.refusal is not None else told
+    if one.refusal is None:
+        facts["margins"] = ", ".join(f"{slo} {units.room(-over)}" for slo, over in one.margins.items()) or "—"
     if one.memory is not None:
-        m = one.memory
-        facts["memory"] = (
-            f"{m.requested_gib:.1f} GiB = weights {m.weights_gib:.1f} + activations {m.activation_gib:.1f} + "
-            f"other {m.non_torch_gib:.1f} + graphs {m.graphs_gib:.1f} + KV cache {m.kv_gib:.1f}"
-        )
-        facts["KV cache"] = f"{m.kv_tokens:,} tokens, {m.max_concurrency:.1f} requests of the longest length"
+        facts |= {"memory": memory(one.memory), "KV cache": kv_cache(one.memory)}
     if not one.certain:
-        facts["caution"] = "close to a memory cliff: only a start tells"
+        facts["caution"] = CLOSE
     print_facts(facts)
     console.print()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tuner.charts import STYLE, Axis, Kind, Rule, Series, line_chart
 from tuner.cli.probe_live import answer_text
-from tuner.cli.probe_table import METRICS, SLO_COLUMNS, STATISTICS, facts, latency_rows, level_facts, slo_rows
+from tuner.cli.probe_table import SLO_COLUMNS, STATISTICS, facts, latency_rows, level_facts, slo_rows
 from tuner.core.measurement import QUANTILES, Level, Timeline
 from tuner.core.slo import Slo
 from tuner.probe.run import Held
@@ -109,12 +109,12 @@ def _against_load(rated: Sequence[Held], slos: Sequence[Slo]) -> Iterator[str]:
         lines = [Series(curve, _points(rated, metric, curve), marks=True) for curve in _CURVES]
         yield line_chart(
             f"{metric}-load",
-            f"{METRICS[metric]} against {'clients' if closed else 'rate'}",
+            f"{units.METRICS[metric]} against {'clients' if closed else 'rate'}",
             x,
-            Axis(METRICS[metric], units.seconds, Kind.LOG),
+            Axis(units.METRICS[metric], units.seconds, Kind.LOG),
             lines,
             rules=_rules(metric, slos),
-            description=f"{METRICS[metric]} of {len(rated)} levels: {', '.join(_CURVES)} against the load.",
+            description=f"{units.METRICS[metric]} of {len(rated)} levels: {', '.join(_CURVES)} against the load.",
         )
     served = [Series("served", [(_load(one.level), one.level.request_rate) for one in rated], marks=True)]
     if all(one.level.goodput is not None for one in rated):
@@ -143,12 +143,12 @@ def _distribution(metric: str, shown: Sequence[Held], slos: Sequence[Slo]) -> st
     ]
     return line_chart(
         f"{metric}-percentiles",
-        f"{METRICS[metric]} by percentile",
+        f"{units.METRICS[metric]} by percentile",
         Axis("percentile", lambda value: f"{value:g}", Kind.PERCENTILES),
-        Axis(METRICS[metric], units.seconds, Kind.LOG),
+        Axis(units.METRICS[metric], units.seconds, Kind.LOG),
         lines,
         rules=_rules(metric, slos),
-        description=f"{METRICS[metric]} by percentile, a line for each level: such a share took at most so long.",
+        description=f"{units.METRICS[metric]} by percentile, a line for each level: such a share took at most so long.",
     )
 
 

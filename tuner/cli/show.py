@@ -17,7 +17,7 @@ from tuner.study import units
 from tuner.study.answer import measured
 from tuner.study.confirm import Conclusion
 from tuner.study.report import find_study, margins, objective_of, outcome, overview, report
-from tuner.study.standing import baseline, changes, value_of
+from tuner.study.standing import baseline, changes, recommended, value_of
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,6 +52,7 @@ def print_study(study: StudyRecord, trials: Sequence[TrialRecord], *, wide: bool
 def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str | Text]:
     result, told = study.result or {}, overview(study, trials)
     answered = told["summary"] is not None
+    winner = recommended(study)
     simulated = " (simulated)" if study.info.get("simulated") else ""
     facts: dict[str, str | Text] = {
         "study": study.name,
@@ -60,7 +61,7 @@ def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str
         "answer": Text(_answer(told), style="bold"),
         "measured": measured(study),
         "why": result.get("reason") or "",
-        "winner": _winner(result),
+        "winner": "" if winner is None else units.changed(winner),
         "no effect": ", ".join(result.get("ineffective") or ()),
         "spent": f"{told['starts']} starts ({told['failed_starts']} failed), {told['gpu_minutes']:.1f} GPU-minutes"
         f"{simulated}; {told['screened']} candidates ruled out without a start",
@@ -78,12 +79,6 @@ def _answer(told: Mapping[str, Any]) -> str:
     return f"{told['summary']} (measured {told['gain']:+.1%} [{low:+.1%}, {high:+.1%}], 95% interval)"
 
 
-def _winner(result: Mapping[str, Any]) -> str:
-    if not result.get("exportable") or result.get("finalist") is None:
-        return ""
-    return units.changed(result["finalist"])
-
-
 def _columns(objective: Objective, promised: Sequence[str], wide: bool) -> list[str]:
     names = ["#", "kind", units.unit(objective), "gain", *map(_short, promised)]
     return [*names, "start", "probe", "levels", "candidate", "why tried", "message"] if wide else [*names, "changed"]
@@ -98,7 +93,7 @@ def _row(
         trial.kind.value,
         _outcome(trial) if value is None else Text(units.value(value, objective), style="green"),
         units.gain(value, value_of(first), objective) if trial.kind is TrialKind.SEARCH else "",
-        *(f"{room[name]:+.0%}" if name in room else "" for name in promised),
+        *(units.room(room[name]) if name in room else "" for name in promised),
     ]
     if not wide:
         return [*row, "as found" if trial == first else units.changed(changes(trial, first))]

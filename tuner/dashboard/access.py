@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hmac
 import secrets
+import time
 import unicodedata
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Annotated, Any
@@ -38,17 +40,42 @@ class Forbidden(Exception):
 
 @dataclass(frozen=True)
 class Visitor:
-    """Who asks. `name` is empty for somebody unknown, where reading is open. `csrf` is the secret of their forms."""
+    """Who asks. `name` is empty for somebody unknown, where reading is open. `csrf` is the secret of their forms.
+
+    `vouched`: a trusted proxy says that it is they; else it is they who say so, and know the token.
+    """
 
     name: str
     right: Right
     csrf: str = ""
     by_token: bool = False  # sent with the request, by a program
+    vouched: bool = False
 
     @property
     def known(self) -> bool:
         """Whether they have signed in."""
         return bool(self.name)
+
+
+class Ended:
+    """Sessions that were signed out: a copy of such a session's cookie, which is good for hours yet, opens nothing.
+
+    They are forgotten when the dashboard ends, and their cookies are not: only another token ends those for good.
+    """
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}  # by the session's secret: when its last cookie ends
+
+    def add(self, session: Mapping[str, Any]) -> None:
+        """Remember one that ends now."""
+        if "csrf" not in session:  # a program's, which has none
+            return
+        now = time.monotonic()
+        self._until = {secret: until for secret, until in self._until.items() if until > now}
+        self._until[session["csrf"]] = now + SESSION_S
+
+    def __contains__(self, session: Mapping[str, Any]) -> bool:
+        return session.get("csrf") in self._until
 
 
 def session_options(config: Config) -> dict[str, Any]:
@@ -67,7 +94,7 @@ def session_options(config: Config) -> dict[str, Any]:
 def sign_in(request: Request, name: str, token: str) -> bool:
     """Open a session for whoever knows the token."""
     config: Config = request.app.state.config
-    name = _plain(name)
+    name = plain(name)
     if not name or not _same(token, config.sign_in.token):
         return False
     request.session.clear()
@@ -77,7 +104,8 @@ def sign_in(request: Request, name: str, token: str) -> bool:
 
 
 def sign_out(request: Request) -> None:
-    """Close the session."""
+    """Close the session, wherever else its cookie is."""
+    request.app.state.ended.add(request.session)
     request.session.clear()
 
 
@@ -95,14 +123,24 @@ def visitor(request: Request) -> Visitor:
 Asking = Annotated[Visitor, Depends(visitor)]
 
 
-async def require(request: Request, who: Visitor, right: Right) -> None:
-    """See that they may change something, and meant to. Raises NotSignedIn or Forbidden."""
-    if not who.known:
-        raise NotSignedIn
-    if who.right < right:
-        raise Forbidden(f"this dashboard was not started with --allow {right.name.lower()}")
-    if request.method not in _SAFE and not who.by_token:
-        await _meant(request, who)
+def _with(right: Right) -> Callable[[Request, Visitor], Awaitable[Visitor]]:
+    async def allowed(request: Request, who: Asking) -> Visitor:
+        if not who.known:
+            raise NotSignedIn
+        if who.right < right:
+            raise Forbidden(f"this dashboard was not started with --allow {right.name.lower()}")
+        if request.method not in _SAFE and not who.by_token:
+            await _meant(request, who)
+        return who
+
+    return allowed
+
+
+#: Who asks, when they are known, have the right, and meant to change what the request changes. A route that has none of
+#: these changes nothing.
+Member = Annotated[Visitor, Depends(_with(Right.READ))]
+Reviewer = Annotated[Visitor, Depends(_with(Right.REVIEW))]
+Operator = Annotated[Visitor, Depends(_with(Right.APPLY))]
 
 
 async def _meant(request: Request, who: Visitor) -> None:
@@ -134,28 +172,32 @@ def _by_token(request: Request, config: Config) -> Visitor | None:
 
 def _by_proxy(request: Request, config: Config) -> Visitor | None:
     header = config.sign_in.header
-    name = _name(request.headers.get(header, "")) if header else ""
+    named = request.headers.getlist(header) if header else []
+    name = _name(named[0]) if len(named) == 1 else ""  # of two, one is somebody else's than the proxy's
     if not name or not config.sign_in.from_proxy(request.client.host if request.client else None):
         return None
     if request.session.get("name") != name:  # another person in the same browser
         request.session.clear()
         request.session.update(name=name, csrf=secrets.token_urlsafe(24), proxy=True)
-    return Visitor(name, config.right, request.session["csrf"])
+    return Visitor(name, config.right, request.session["csrf"], vouched=True)
 
 
 def _by_session(request: Request, config: Config) -> Visitor | None:
     session = request.session
     if not session.get("name") or session.get("proxy"):  # a proxy is asked each time
         return None
+    if session in request.app.state.ended:
+        session.clear()
+        return None
     return Visitor(session["name"], config.right, session["csrf"])
 
 
 def _name(header: str) -> str:
     """A name from a header, whose bytes are UTF-8 by custom and Latin-1 by the letter."""
-    return _plain(header.encode("latin-1", "replace").decode("utf-8", "replace"))
+    return plain(header.encode("latin-1", "replace").decode("utf-8", "replace"))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A name on one line, of a length that fits, and without what would turn the text around it."""
     return " ".join(visible(text).split())[:_LONGEST_NAME]
 

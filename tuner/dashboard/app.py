@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -20,7 +19,7 @@ from starlette.types import ASGIApp
 
 from tuner import __version__
 from tuner.core.errors import InvalidInput, Refused, TunerError
-from tuner.dashboard.access import Forbidden, NotSignedIn, session_options
+from tuner.dashboard.access import Ended, Forbidden, NotSignedIn, session_options
 from tuner.dashboard.changes import Changes
 from tuner.dashboard.config import Config
 from tuner.dashboard.headers import KnownHosts, SecureHeaders, SmallBodies
@@ -28,10 +27,9 @@ from tuner.dashboard.live import Live
 from tuner.dashboard.reading import Reading
 from tuner.dashboard.rivals import Rivals
 from tuner.dashboard.routes import api, comparison, health, plan, review, signing, studies, study, trial
-from tuner.dashboard.templating import render
+from tuner.dashboard.templating import STATIC, prepare, render
 from tuner.store import Store, StoreError, Unknown
 
-_STATIC = Path(__file__).parent / "static"
 _SMALLEST_ZIPPED = 1024
 
 
@@ -46,13 +44,15 @@ def create_app(config: Config, store: Store) -> FastAPI:
         openapi_url="/api/openapi.json",
         lifespan=_lifespan,
     )
+    prepare()
     app.state.config = config
     app.state.reading = Reading(store)
+    app.state.ended = Ended()
     app.state.live = Live(app.state.reading)
     app.state.rivals = Rivals()
     app.state.planning = asyncio.Lock()
-    app.state.changes = Changes(store, config.access)
-    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.state.changes = Changes(store, config.cluster)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for routes in (studies, study, trial, comparison, plan, review, signing, health):
         app.include_router(routes.router, include_in_schema=False)
     app.include_router(api.router)
@@ -74,9 +74,16 @@ class _App(FastAPI):
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    reading_ahead = asyncio.create_task(asyncio.to_thread(_read_ahead, app.state.reading))
     yield
-    await app.state.live.close()
+    await reading_ahead
     await app.state.changes.close()
+
+
+def _read_ahead(reading: Reading) -> None:
+    """Have the newest studies in memory before anybody asks for one."""
+    with suppress(StoreError):  # whoever asks is told
+        reading.overviews()
 
 
 def _name_errors(app: FastAPI) -> None:

@@ -13,9 +13,10 @@ from hashlib import sha256
 
 from tuner.core.errors import Refused, TunerError
 from tuner.core.redact import redact
+from tuner.dashboard.access import Visitor
 from tuner.store import Decision, Store
-from tuner.study.access import Access
 from tuner.study.adoption import Adoption
+from tuner.study.cluster import Cluster
 from tuner.study.reversal import Reversal
 from tuner.study.signals import undisturbed
 from tuner.study.winner import Winner
@@ -39,9 +40,9 @@ class Kind(StrEnum):
         """What is put on record when it is done."""
         return Decision.APPLIED if self is Kind.APPLY else Decision.UNDONE
 
-    def open(self, winner: Winner, access: Access) -> AbstractAsyncContextManager[Adoption]:
+    def open(self, winner: Winner, cluster: Cluster) -> AbstractAsyncContextManager[Adoption]:
         """The change itself."""
-        return (Adoption if self is Kind.APPLY else Reversal).open(winner, access)
+        return (Adoption if self is Kind.APPLY else Reversal).open(winner, cluster)
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Change:
     study_id: int
     target: str
     kind: Kind
-    who: str
+    who: Visitor
     began: datetime
     lines: list[str] = field(default_factory=list)
     made: bool = False
@@ -81,9 +82,9 @@ def mark(diff: str) -> str:
 class Changes:
     """The changes that were begun here, the newest of each study. One at a time for a Deployment."""
 
-    def __init__(self, store: Store, access: Access) -> None:
+    def __init__(self, store: Store, cluster: Cluster) -> None:
         self._store = store
-        self._access = access
+        self._cluster = cluster
         self._newest: dict[int, Change] = {}  # in the order in which they were begun
         self._under_way: dict[str, Change] = {}  # by Deployment: several studies may be of one
         self._tasks: set[asyncio.Task[None]] = set()
@@ -94,10 +95,10 @@ class Changes:
 
     async def preview(self, winner: Winner, kind: Kind) -> str | None:
         """The diff; None where there is nothing to change. Raises what `Adoption.preview` does."""
-        async with kind.open(winner, self._access) as adoption:
+        async with kind.open(winner, self._cluster) as adoption:
             return await adoption.preview()
 
-    def begin(self, study_id: int, winner: Winner, kind: Kind, seen: str, who: str) -> Change:
+    def begin(self, study_id: int, winner: Winner, kind: Kind, seen: str, who: Visitor) -> Change:
         """Begin it. `seen` is the mark of the diff that was shown: another one is not made.
 
         Raises Refused where a change of this Deployment is under way, be it for another study.
@@ -105,7 +106,7 @@ class Changes:
         target = f"{winner.namespace}/{winner.deployment}"
         before = self._under_way.get(target)
         if before is not None:
-            raise Refused(f"{before.who} is changing this Deployment already; one change of {target} at a time")
+            raise Refused(f"{before.who.name} is changing this Deployment already; one change of {target} at a time")
         change = Change(study_id, target, kind, who, datetime.now(UTC))
         self._under_way[target] = change
         self._remember(change)
@@ -151,7 +152,7 @@ class Changes:
             change.error = f"{before}it is not on record: {_words(error)}"
 
     async def _make(self, change: Change, winner: Winner, seen: str) -> None:
-        async with change.kind.open(winner, self._access) as adoption:
+        async with change.kind.open(winner, self._cluster) as adoption:
             diff = await adoption.preview()
             if diff is None or mark(diff) != seen:
                 raise Refused("the Deployment has changed since the difference was shown; look at it again")
@@ -163,7 +164,9 @@ class Changes:
             change.made = True
 
     def _record(self, change: Change) -> None:
-        self._store.reviews.add(change.study_id, change.decision, change.comment, change.who, datetime.now(UTC))
+        who, now = change.who, datetime.now(UTC)
+        add = self._store.reviews.add
+        add(change.study_id, change.decision, change.comment, who.name, now, vouched=who.vouched)
 
 
 def _stopped(change: Change) -> str:

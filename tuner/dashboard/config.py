@@ -8,7 +8,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from tuner.core.errors import InvalidInput
-from tuner.study.access import Access
+from tuner.study.cluster import Cluster
 
 #: A token that can be guessed is none.
 LEAST_TOKEN = 16
@@ -65,7 +65,7 @@ class Config:
     sign_in: SignIn = field(default_factory=lambda: SignIn(asked=False))
     hosts: tuple[str, ...] | None = None
     secure: bool = False  # reached by HTTPS alone, so that cookies never travel in the clear
-    access: Access = field(default_factory=Access)  # to clusters
+    cluster: Cluster = field(default_factory=Cluster)
 
     def __post_init__(self) -> None:
         problems = list(self._problems())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 from tuner.dashboard.views.study import StudyView
 from tuner.store import Store, StudyRecord, TrialRecord
-from tuner.study.report import overview, standing
+from tuner.study.report import standing
 
 #: Studies of a thousand trials take some ten megabytes each.
 _KEPT = 20
@@ -20,6 +21,7 @@ class Reading:
         self.store = store
         self._overviews: dict[int, tuple[object, dict[str, Any]]] = {}
         self._views: dict[int, tuple[object, StudyView]] = {}
+        self._keeping = Lock()
 
     def overviews(self) -> list[dict[str, Any]]:
         """All studies as `tuner studies` lists them, oldest first, with `id`, `by` and `budget`."""
@@ -29,35 +31,38 @@ class Reading:
     def study(self, study_id: int) -> StudyView:
         """One study, its trials in short; from memory where nothing was entered since. Raises Unknown."""
         entered = self.store.stamp(study_id)  # before what it stands for: a page may be newer than it, and never older
-        study = self.store.study_by_id(study_id)
-        stamp = (entered, standing(study))
-        kept = self._views.get(study_id)
-        if kept is None or kept[0] != stamp:
-            view = StudyView(study, self.store.trials(study_id, short=True), self.store.reviews.of(study_id))
-            kept = self._views[study_id] = (stamp, view)
-            while len(self._views) > _KEPT:
-                self._views.pop(next(iter(self._views)), None)
-        return kept[1]
+        return self._view(self.store.study_by_id(study_id), entered)
 
     def trial(self, study_id: int, number: int) -> TrialRecord:
         """One trial with everything that was measured. Raises Unknown."""
         return self.store.trial(study_id, number)
 
-    def _overview(self, study: StudyRecord, stamp: object) -> dict[str, Any]:
+    def _view(self, study: StudyRecord, entered: object) -> StudyView:
+        stamp = (entered, standing(study))
+        with self._keeping:  # who asks for the same study meanwhile waits for it, and does not read it once more
+            kept = self._views.get(study.id)
+            if kept is None or kept[0] != stamp:
+                view = StudyView(study, self.store.trials(study.id, short=True), self.store.reviews.of(study.id))
+                kept = self._views[study.id] = (stamp, view)
+                while len(self._views) > _KEPT:
+                    del self._views[next(iter(self._views))]
+            return kept[1]
+
+    def _overview(self, study: StudyRecord, entered: object) -> dict[str, Any]:
         """From memory where nothing was entered since; whether somebody works on it is asked each time."""
         kept = self._overviews.get(study.id)
-        if kept is None or kept[0] != stamp:
-            kept = (stamp, listed(study, self.store.trials(study.id, short=True)))
-            self._overviews[study.id] = kept
+        if kept is None or kept[0] != entered:
+            kept = self._overviews[study.id] = (entered, listed(self._view(study, entered)))
         return {**kept[1], "state": standing(study)}
 
 
-def listed(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
+def listed(view: StudyView) -> dict[str, Any]:
     """One study as the list of studies shows it."""
+    study = view.study
     budget: Mapping[str, Any] = study.spec.get("budget") or {}
     return {
         "id": study.id,
-        **overview(study, trials),
+        **view.overview,
         "by": study.info.get("by", ""),
         "budget": {"starts": budget.get("starts"), "gpu_minutes": budget.get("gpu_minutes")},
         "simulated": bool(study.info.get("simulated")),

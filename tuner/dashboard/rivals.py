@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 
 from tuner.core.errors import TunerError
@@ -12,16 +14,19 @@ from tuner.dashboard.views.study import StudyView
 from tuner.study.rival import random_search
 
 _KEPT = 100
+_Found = Sequence[tuple[float, float]]
 
 
 class Rivals:
     """Random search's best so far by GPU-minutes. One is worked out at a time: others wait, and hold up nothing."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[tuple[int, datetime], Sequence[tuple[float, float]]] = OrderedDict()
+        self._known: OrderedDict[tuple[int, datetime], _Found] = OrderedDict()
         self._turn = asyncio.Lock()
+        self._working: asyncio.Future[_Found] | None = None
+        self._closed = False
 
-    async def of(self, view: StudyView) -> Sequence[tuple[float, float]]:
+    async def of(self, view: StudyView) -> _Found:
         """For a finished study; empty where its target was no simulation, or can't be simulated any more.
 
         Takes some seconds to half a minute of processor time when it is asked for the first time.
@@ -30,14 +35,44 @@ class Rivals:
             return ()
         key = (view.study.id, view.study.updated)
         async with self._turn:
+            if self._closed:
+                return ()
             if key not in self._known:
-                self._known[key] = await asyncio.to_thread(_found, view)
+                self._known[key] = await self._aside(view)
                 if len(self._known) > _KEPT:
                     self._known.popitem(last=False)
             return self._known[key]
 
+    def close(self) -> None:
+        """Let nobody wait any longer: they get nothing."""
+        self._closed = True
+        if self._working is not None:
+            _settle(self._working, ())
 
-def _found(view: StudyView) -> Sequence[tuple[float, float]]:
+    async def _aside(self, view: StudyView) -> _Found:
+        """In a thread of its own, which ends with the process: who ends the dashboard does not wait for it."""
+        loop = asyncio.get_running_loop()
+        working: asyncio.Future[_Found] = loop.create_future()
+        self._working = working
+
+        def work() -> None:
+            found: _Found = ()
+            try:
+                found = _found(view)
+            finally:
+                with suppress(RuntimeError):  # the loop has ended meanwhile
+                    loop.call_soon_threadsafe(_settle, working, found)
+
+        threading.Thread(target=work, name="rival", daemon=True).start()
+        return await working
+
+
+def _settle(future: asyncio.Future[_Found], found: _Found) -> None:
+    if not future.done():
+        future.set_result(found)
+
+
+def _found(view: StudyView) -> _Found:
     """The incumbents, and the last of them once more where the search ended."""
     try:
         rival = StudyView(view.study, random_search(view.study))

@@ -15,13 +15,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tuner import __version__
-from tuner.core.knob import as_text
 from tuner.dashboard import pictures
 from tuner.dashboard.access import Visitor
 from tuner.dashboard.config import Config, Right
 from tuner.study import units
 
 STATIC = Path(__file__).parent / "static"
+
+
+def prepare() -> None:
+    """Compile all templates, so that nobody's first page waits for it."""
+    environment = _environment()
+    for name in environment.list_templates():
+        environment.get_template(name)
 
 
 def render(template: str, request: Request, who: Visitor | None = None, **values: Any) -> str:
@@ -73,14 +79,9 @@ def _environment() -> Environment:
         pictures_of_trials=pictures.of_trials,
     )
     environment.filters.update(
-        gain=_gain,
         span=units.duration,
-        number=units.number,
-        seconds=units.seconds,
-        setting=as_text,
         moment=_moment,
         data=_data,
-        share=_share,
     )
     return environment
 
@@ -90,16 +91,6 @@ def _static(name: str) -> str:
     """The address of a file, which changes with its content: browsers keep it for good."""
     digest = sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"/static/{name}?{digest}"
-
-
-def _gain(value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:+.0%}" if abs(value) >= 1 else f"{value:+.1%}"
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:+.0%}"
 
 
 def _moment(value: datetime | str | None) -> Markup:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -15,14 +16,20 @@ import pytest
 
 from tests.support.command_line import call, command, environment
 from tests.support.copies import copy_of
+from tuner.store import Store, StudyState
 
 
 @contextmanager
-def _running(home: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address it says, and the process, which is ended."""
-    process = subprocess.Popen(
-        command("dashboard", "--port", "0", *arguments), env=environment(home), stdout=subprocess.PIPE, text=True
-    )
+def _running(home: Path, *arguments: str, **more: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address it says, and the process, which is ended; what it complains of is in the file "complaints"."""
+    with (home / "complaints").open("w") as complaints:
+        process = subprocess.Popen(
+            command("dashboard", "--port", "0", *arguments),
+            env={**environment(home), **more},
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            text=True,
+        )
     assert process.stdout is not None
     try:
         found = re.search(r"http://\S+(?=/)", process.stdout.readline())
@@ -71,6 +78,17 @@ def test_the_recorded_study_is_there_for_whoever_wants_to_look_around(tmp_path: 
         assert study["summary"] in httpx.get(f"{url}/studies/{study['id']}").text
 
 
+def test_the_recorded_study_stands_before_whatever_database_is_usual_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    usual = {"TUNER_STORAGE": "sqlite:////nowhere/x.db", "TMPDIR": str(folder)}
+    with _running(tmp_path, "--demo", **usual) as (_, process):
+        assert list(folder.iterdir())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=15) == 128 + signal.SIGTERM
+    assert not list(folder.iterdir())
+
+
 def test_the_token_that_it_prints_opens_what_it_allows(small: tuple[str, object], tmp_path: Path) -> None:
     copy = copy_of(small[0], tmp_path / "copy.db")
     with _running(tmp_path, "--allow", "review", "--storage", copy) as (url, process):
@@ -82,11 +100,23 @@ def test_the_token_that_it_prints_opens_what_it_allows(small: tuple[str, object]
         assert httpx.post(f"{url}/api/v1/studies/1/reviews", json=decision, headers=signed).status_code == 201
 
 
-def test_ctrl_c_ends_it_though_somebody_watches(small: tuple[str, object], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_in_peace_though_somebody_watches_a_study_that_runs(
+    small: tuple[str, object], tmp_path: Path, number: signal.Signals
+) -> None:
+    copy, now = copy_of(small[0], tmp_path / "copy.db"), datetime.now(UTC)
+    with Store.open(copy) as store:
+        first = store.studies()[0]
+        study = store.create_study(name="runs", spec=first.spec, target=first.target, info=first.info, now=now)
+        store.claims.take(study.id, "elsewhere:1:x", now, 3600)
+        store.set_state(study.id, StudyState.SEARCHING, "", now, by="elsewhere:1:x")
     with (
-        _running(tmp_path, "--storage", small[0]) as (url, process),
-        httpx.stream("GET", f"{url}/studies/1/live") as watched,
+        _running(tmp_path, "--storage", copy) as (url, process),
+        httpx.stream("GET", f"{url}/studies/{study.id}/live") as watched,
     ):
-        assert watched.status_code == 200
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=15) in (0, 130, -signal.SIGINT)
+        told = watched.iter_text()
+        assert "searching" in next(told)
+        process.send_signal(number)
+        assert "over" not in "".join(told)  # it asks again, and goes on after a restart
+        assert process.wait(timeout=15) in (0, 128 + number, -number)
+    assert (tmp_path / "complaints").read_text() == ""

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from tests.integration.cli.conftest import SMALL, SMALL_BUDGET
 from tests.support.command_line import Said, call, command
+from tests.support.studies import SMALL, SMALL_BUDGET
 from tuner.study.units import number
 
 pytestmark = pytest.mark.usefixtures("studied")

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.cli.conftest import SMALL, SMALL_BUDGET
-from tests.support.command_line import call
 from tests.support.copies import copy_of
+from tests.support.studies import small_study
 from tuner.dashboard.app import create_app
 from tuner.dashboard.config import Config, Right, SignIn
 from tuner.store import Store
@@ -28,16 +27,8 @@ Open = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 
 @pytest.fixture(scope="session")
 def study_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The URL of a database with one finished study called "small", of a simulated engine, that has a winner."""
-    folder = tmp_path_factory.mktemp("dashboard")
-    file, url = folder / "small.yaml", f"sqlite:///{folder}/small.db"
-    file.write_text(
-        "target: {simulated: {gpu: h100, model: llama-3.1-8b, baseline: {max_num_seqs: 2}}}\n"
-        "search: {knobs: {block_size: 32}}\n"
-    )
-    said = call("start", "-f", str(file), *SMALL[2:], *SMALL_BUDGET, "--name", "small", "--storage", url)
-    assert said.code == 0, said
-    return url
+    """The URL of a database with one finished study; see `small_study`."""
+    return small_study(tmp_path_factory.mktemp("dashboard"))[0]
 
 
 @pytest.fixture

@@ -57,6 +57,16 @@ async def test_nobody_changes_anything_without_signing_in(opened: Open) -> None:
         assert await _decisions(client) == []
 
 
+@pytest.mark.parametrize("path", ["/studies/1/reviews", "/studies/1/changes/apply", "/api/v1/studies/1/reviews"])
+async def test_who_may_not_is_told_so_before_what_they_sent_is_read(opened: Open, path: str) -> None:
+    nonsense: dict[str, dict[str, str]] = {"json": {}} if "api" in path else {"data": {}}
+    async with opened(Right.REVIEW, SignIn(TOKEN, asked=False)) as client:
+        assert (await client.post(path, **nonsense)).status_code == 401  # type: ignore[arg-type]
+    async with opened(Right.READ, SignIn(TOKEN)) as client:
+        signed = {"Authorization": f"Bearer {TOKEN}"}
+        assert (await client.post(path, headers=signed, **nonsense)).status_code == 403  # type: ignore[arg-type]
+
+
 async def test_a_dashboard_that_reads_takes_no_decision_from_anybody(opened: Open) -> None:
     async with opened(Right.READ, SignIn(TOKEN)) as client:
         program = {"authorization": f"Bearer {TOKEN}"}
@@ -152,6 +162,62 @@ async def test_the_key_of_a_session_hangs_on_the_token(opened: Open) -> None:
         async with opened(Right.REVIEW, SignIn(token)) as again:  # a restart
             again.cookies[name] = cookie
             assert (await again.get("/")).status_code == expected
+
+
+async def test_a_session_that_was_signed_out_opens_nothing_by_a_copy_of_its_cookie(opened: Open) -> None:
+    async with opened(Right.REVIEW, SignIn(TOKEN)) as client:
+        await client.post("/sign-in", data={"name": "Ada", "token": TOKEN})
+        ((name, cookie),) = client.cookies.items()
+        assert (await client.get("/")).status_code == 200
+        await client.post("/sign-out", data={"csrf": await _csrf(client)}, headers=SAME_SITE)
+        for _ in range(2):
+            client.cookies.set(name, cookie)
+            assert (await client.get("/")).status_code == 303
+
+
+async def test_who_has_not_seen_the_last_word_does_not_have_it(reviewing: httpx.AsyncClient) -> None:
+    seen = {"csrf": await _csrf(reviewing), "seen": "0"}
+    first = {"decision": "rejected", "comment": "OOM in prod", **seen}
+    assert (await reviewing.post("/studies/1/reviews", data=first, headers=SAME_SITE)).status_code == 303
+    for late in (first, {**APPROVE, **seen}):
+        said = await reviewing.post("/studies/1/reviews", data=late, headers=SAME_SITE)
+        assert said.status_code == 409
+        assert "Ada decided meanwhile: rejected (OOM in prod)" in said.text
+    assert await _decisions(reviewing) == ["rejected"]
+    again = {**APPROVE, **seen, "seen": "1"}
+    assert (await reviewing.post("/studies/1/reviews", data=again, headers=SAME_SITE)).status_code == 303
+
+
+async def test_a_comment_counts_as_the_page_counts_it(reviewing: httpx.AsyncClient) -> None:
+    csrf = await _csrf(reviewing)
+    for lines, expected in ((790, 303), (810, 422)):
+        sent = {"decision": "approved", "comment": "line\r\n" * lines, "csrf": csrf}
+        assert (await reviewing.post("/studies/1/reviews", data=sent, headers=SAME_SITE)).status_code == expected
+
+
+async def test_of_two_names_in_one_request_neither_is_believed(opened: Open) -> None:
+    async with opened(Right.REVIEW, by_proxy(), peer="10.1.2.3") as client:
+        twice = [("X-Forwarded-User", "spoofed"), ("X-Forwarded-User", "Ada")]
+        assert (await client.get("/api/v1/studies", headers=twice)).status_code == 401
+
+
+async def test_a_name_that_nobody_sees_is_none(opened: Open) -> None:
+    async with opened(Right.REVIEW, SignIn(TOKEN)) as client:
+        said = await client.post("/sign-in", data={"name": "\u202e\u200b", "token": TOKEN})
+        assert said.status_code == 422
+        assert "say who you are" in said.text
+
+
+async def test_the_record_says_whose_word_a_name_is(opened: Open, reviewing: httpx.AsyncClient) -> None:
+    await reviewing.post("/studies/1/reviews", data={**APPROVE, "csrf": await _csrf(reviewing)}, headers=SAME_SITE)
+    (typed,) = (await reviewing.get("/api/v1/studies/1/reviews")).json()
+    assert typed["vouched"] is False
+    assert "(by their own word)" in (await reviewing.get("/studies/1")).text
+    async with opened(Right.REVIEW, by_proxy(), peer="10.1.2.3") as client:
+        client.headers["X-Forwarded-User"] = "Bob"
+        await client.post("/studies/1/reviews", data={**APPROVE, "csrf": await _csrf(client)}, headers=SAME_SITE)
+        *_, named = (await client.get("/api/v1/studies/1/reviews")).json()
+    assert (named["who"], named["vouched"]) == ("Bob", True)
 
 
 async def test_whoever_may_sign_in_is_told_where(opened: Open) -> None:

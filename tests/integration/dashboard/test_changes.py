@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import re
 import sqlite3
@@ -18,33 +17,24 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.targets.conftest import Bench
 from tests.support.apiserver import ApiServer, until
-from tests.support.engines import engine
+from tests.support.bench import Bench, deployed, look_often
+from tests.support.winners import WINNER
 from tuner.core.errors import NotRestored, Refused, TunerError
 from tuner.core.knob import Candidate
 from tuner.dashboard import changes as module
+from tuner.dashboard.access import Visitor
 from tuner.dashboard.changes import Change, Changes, Kind, mark
+from tuner.dashboard.config import Right
 from tuner.store import Decision, Store
-from tuner.study.access import Access
 from tuner.study.adoption import Adoption
+from tuner.study.cluster import Cluster
 from tuner.study.winner import Winner
-from tuner.targets.kubernetes import rollout
 from tuner.targets.kubernetes.deployment import KubernetesTarget
 
-WINNER = Winner(
-    study="night",
-    candidate=Candidate.of(max_num_seqs=128),
-    baseline=Candidate.of(max_num_seqs=64),
-    engine="vllm",
-    version="0.32.0",
-    summary="better by 12.0%",
-    date="2026-11-22",
-    namespace="ns",
-    deployment="llm",
-)
 FATAL = replace(WINNER, candidate=Candidate.of(max_num_seqs=128, max_num_batched_tokens=2003))
 BEFORE, AFTER = "--max-num-seqs=64", "--max-num-seqs=128"
+ADA, BOB = Visitor("Ada", Right.APPLY, vouched=True), Visitor("Bob", Right.APPLY)
 #: Two studies of one Deployment.
 STUDY, OTHER = 1, 2
 
@@ -52,8 +42,7 @@ STUDY, OTHER = 1, 2
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines that start in a tenth of a second are looked at ten times as often."""
-    monkeypatch.setattr(rollout, "_POLL_S", 0.05)
-    monkeypatch.setattr(importlib.import_module("tuner.targets.kubernetes.restore"), "_POLL_S", 0.05)
+    look_often(monkeypatch)
 
 
 @pytest.fixture
@@ -64,10 +53,7 @@ async def server(tmp_path: Path) -> AsyncIterator[ApiServer]:
 
 @pytest.fixture
 async def bench(server: ApiServer) -> Bench:
-    bench = Bench(server)
-    bench.deploy(engine())
-    await bench.ready()
-    return bench
+    return await deployed(server)
 
 
 @pytest.fixture
@@ -80,12 +66,12 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @pytest.fixture
 async def changes(store: Store, server: ApiServer) -> AsyncIterator[Changes]:
-    changes = Changes(store, Access(server.kubeconfig))
+    changes = Changes(store, Cluster(server.kubeconfig))
     yield changes
     await changes.close()
 
 
-async def begun(changes: Changes, winner: Winner = WINNER, kind: Kind = Kind.APPLY, who: str = "Ada") -> Change:
+async def begun(changes: Changes, winner: Winner = WINNER, kind: Kind = Kind.APPLY, who: Visitor = ADA) -> Change:
     """A change begun as on a page: looked at, and that one asked for."""
     diff = await changes.preview(winner, kind)
     assert diff is not None
@@ -107,17 +93,18 @@ async def test_a_winner_is_applied_and_taken_back_and_both_are_on_record(
     change = await ended(await begun(changes))
     assert (change.made, change.error, bench.args[0]) == (True, "", AFTER)
     assert changes.of(STUDY) is change
-    assert (await ended(await begun(changes, kind=Kind.UNDO, who="Bob"))).error == ""
+    assert (await ended(await begun(changes, kind=Kind.UNDO, who=BOB))).error == ""
     assert bench.args[0] == BEFORE
     assert [one[:2] for one in on_record(store)] == [(Decision.APPLIED, "Ada"), (Decision.UNDONE, "Bob")]
+    assert [one.vouched for one in store.reviews.of(STUDY)] == [True, False]
 
 
 async def test_one_change_of_a_deployment_at_a_time_whatever_study_it_is_for(bench: Bench, changes: Changes) -> None:
     first = await begun(changes)
     for study_id in (STUDY, OTHER):
         with pytest.raises(Refused, match="Ada is changing this Deployment already; one change of ns/llm at a time"):
-            changes.begin(study_id, WINNER, Kind.APPLY, "", "Bob")
-    elsewhere = changes.begin(OTHER, replace(WINNER, deployment="none"), Kind.APPLY, "", "Bob")
+            changes.begin(study_id, WINNER, Kind.APPLY, "", BOB)
+    elsewhere = changes.begin(OTHER, replace(WINNER, deployment="none"), Kind.APPLY, "", BOB)
     assert "none" in (await ended(elsewhere)).error
     assert (await ended(first)).error == ""
     assert (await ended(await begun(changes, kind=Kind.UNDO))).error == ""
@@ -126,7 +113,7 @@ async def test_one_change_of_a_deployment_at_a_time_whatever_study_it_is_for(ben
 
 async def test_another_difference_than_was_shown_is_not_made(bench: Bench, changes: Changes, store: Store) -> None:
     before = bench.picture()
-    change = await ended(changes.begin(STUDY, WINNER, Kind.APPLY, mark("another"), "Ada"))
+    change = await ended(changes.begin(STUDY, WINNER, Kind.APPLY, mark("another"), ADA))
     assert "has changed since the difference was shown" in change.error
     assert bench.picture() == before
     assert on_record(store) == [(Decision.FAILED, "Ada", f"apply: {change.error}")]
@@ -191,10 +178,10 @@ async def test_a_change_that_was_made_stays_and_is_put_on_record_while_the_dashb
 ) -> None:
     add, writing, go_on = store.reviews.add, threading.Event(), threading.Event()
 
-    def slow(*arguments: Any) -> Any:
+    def slow(*arguments: Any, **more: Any) -> Any:
         writing.set()
         go_on.wait(10)
-        return add(*arguments)
+        return add(*arguments, **more)
 
     monkeypatch.setattr(store.reviews, "add", slow)
     change = await begun(changes)
@@ -270,7 +257,7 @@ async def test_changes_that_have_ended_do_not_pile_up(
     monkeypatch.setattr(module, "_REMEMBERED", 2)
     for name in "cdef":
         study = store.create_study(name=name, spec={}, target="ns/none", info={}, now=datetime.now(UTC))
-        last = await ended(changes.begin(study.id, replace(WINNER, deployment="none"), Kind.APPLY, "", "Ada"))
+        last = await ended(changes.begin(study.id, replace(WINNER, deployment="none"), Kind.APPLY, "", ADA))
     assert list(changes._newest) == [last.study_id - 1, last.study_id]
     assert changes.of(last.study_id) is last
     assert changes.of(last.study_id - 2) is None

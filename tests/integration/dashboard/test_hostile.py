@@ -40,7 +40,7 @@ def hostile(database: str) -> str:
             )
             failure = Failure(Cause.UNKNOWN, NASTY, evidence=NASTY, hint={NASTY: 1})
             store.record(trial.id, verdict=None, failure=failure, start_s=3.0, gpu_s=3.0, now=now)
-        store.reviews.add(study.id, Decision.REJECTED, NASTY, NASTY, now)
+        store.reviews.add(study.id, Decision.REJECTED, NASTY, NASTY, now, vouched=False)
     return database
 
 

@@ -30,7 +30,7 @@ def operations(database: str) -> Iterator[list[Any]]:
 
 
 def _many(examples: int) -> Any:
-    return settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+    return settings(max_examples=examples, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 @pytest.mark.parametrize("number", range(OPERATIONS))

@@ -37,7 +37,9 @@ def of_study(view: StudyView) -> Sequence[tuple[str, Sequence[Picture]]]:
 
 
 def of_trial(view: TrialView) -> Sequence[Picture]:
-    """A trial's pictures."""
+    """A trial's pictures; none where nothing speaks for it."""
+    if view.deciding is None:
+        return []
     sides = [(f"trial {view.trial.number}", view.deciding), ("as found", view.deciding_before)]
     return [*distributions(sides, view.study.slos), *running(view.deciding)]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from tuner.dashboard.pictures.picture import ACCENT, BASELINE, SOFT, TOLD, Picture, axis, line, point, rules, scatter
-from tuner.dashboard.views.study import StudyView, TrialRow
+from tuner.dashboard.views.row import TrialRow
+from tuner.dashboard.views.study import StudyView
 from tuner.store import TrialKind
 from tuner.study import units
 

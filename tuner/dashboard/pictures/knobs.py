@@ -19,7 +19,8 @@ from tuner.dashboard.pictures.picture import (
     scatter,
     spoken,
 )
-from tuner.dashboard.views.study import StudyView, TrialRow
+from tuner.dashboard.views.row import TrialRow
+from tuner.dashboard.views.study import StudyView
 from tuner.study import units
 from tuner.study.importance import Importance
 

@@ -9,7 +9,8 @@ from tuner.core.summary import LevelSummary
 from tuner.core.workload import Load, ObjectiveKind
 from tuner.dashboard.pictures.outcomes import look
 from tuner.dashboard.pictures.picture import TOLD, Picture, axis, grouped, newest, point, scatter, spoken
-from tuner.dashboard.views.study import StudyView, TrialRow
+from tuner.dashboard.views.row import TrialRow
+from tuner.dashboard.views.study import StudyView
 from tuner.study import units
 
 _MOST_TRIALS = 100  # each has several levels

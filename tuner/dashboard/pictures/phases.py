@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from tuner.dashboard.pictures.picture import ACCENT, FAIL, SOFT, TOLD, Picture, axis, newest, rounded, spoken
 from tuner.dashboard.views.phases import worked
-from tuner.dashboard.views.study import StudyView, TrialRow
+from tuner.dashboard.views.row import TrialRow
+from tuner.dashboard.views.study import StudyView
 from tuner.store import Phase
 from tuner.study import units
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from tuner.dashboard.views import MOST_ROWS
+
 #: Colours by what they mean; the page has a value for each, by day and by night.
 PASS, FAIL, UNCERTAIN, SOFT, ACCENT, BASELINE = "@pass", "@fail", "@uncertain", "@soft", "@accent", "@baseline"
 #: Colours that only tell lines apart.
 LINES = ("@line1", "@line2", "@line3", "@line4", "@line5", "@line6")
-#: The most rows of a picture's table, and the most bars of one: more are not read; the API has all.
-MOST_ROWS = 200
 _SPOKEN = 100  # points that say what they are: the weight of a page lies in their words
 _DIGITS = 6  # of a number in a picture: more than any screen has pixels
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tuner.dashboard.pictures.picture import ACCENT, BASELINE, SOFT, Picture, axis, line, rules
 from tuner.dashboard.views.study import StudyView
+from tuner.store import TrialKind
 from tuner.study import units
 
 
@@ -28,7 +29,7 @@ def progress(view: StudyView, random: Sequence[tuple[float, float]] = ()) -> Pic
         "progress",
         "Best so far",
         f"The best configuration that met the SLOs went from {first} to {last} {unit} in {view.gpu_minutes:.1f} "
-        f"GPU-minutes, the confirmation's among them.{_beside(view, random)}",
+        f"GPU-minutes{_confirmed(view)}.{_beside(view, random)}",
         {
             "xAxis": axis("GPU-minutes", form="plain", min=0),
             "yAxis": axis(unit, form=view.form),
@@ -39,6 +40,11 @@ def progress(view: StudyView, random: Sequence[tuple[float, float]] = ()) -> Pic
         ("", "GPU-minutes", f"best so far, {unit}"),
         [*_rows(view, "this study", steps), *_rows(view, "random search", random)],
     )
+
+
+def _confirmed(view: StudyView) -> str:
+    ran = any(row.record.kind is TrialKind.CONFIRM for row in view.rows)
+    return ", the confirmation's among them" if ran else ""
 
 
 def _beside(view: StudyView, random: Sequence[tuple[float, float]]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tuner.core.slo import Metric, Slo
+from tuner.core.workload import Load
 from tuner.dashboard.pictures.outcomes import look
 from tuner.dashboard.pictures.picture import (
     ACCENT,
@@ -24,8 +25,8 @@ from tuner.dashboard.pictures.picture import (
     scatter,
     spoken,
 )
-from tuner.dashboard.views.study import StudyView, TrialRow
-from tuner.dashboard.views.trial import METRICS
+from tuner.dashboard.views.row import TrialRow
+from tuner.dashboard.views.study import StudyView
 from tuner.store import TrialKind
 from tuner.study import units
 
@@ -41,9 +42,10 @@ _SPECIAL: Mapping[str, tuple[str, str, int]] = {
 
 @dataclass(frozen=True)
 class _Spot:
-    """Where a trial lies: what it served, and how long that took."""
+    """Where a trial lies: what it served, how long that took, and at which load."""
 
     row: TrialRow
+    load: Load
     rate: float
     latency: float
 
@@ -80,21 +82,26 @@ def _tradeoff(view: StudyView, metric: str, statistic: str, slos: Sequence[Slo])
     told, cut = newest(spots, "The table has")
     if slos:
         series[-1]["markLine"] = rules([(slo.bound, str(slo)) for slo in slos])
-    name = f"{METRICS[metric]} {statistic}"
+    name = f"{units.METRICS[metric]} {statistic}"
+    told_as = "One trial" if len(spots) == 1 else f"{len(spots)} trials"
+    bounds = [slo.bound for slo in slos]
+    far = _far_apart([*(spot.latency for spot in spots), *bounds])
+    # An axis makes room for points, and not for the rules across them.
+    top = {"max": rounded(1.1 * max(bounds))} if bounds and max(bounds) > max(spot.latency for spot in spots) else {}
     return Picture(
         f"tradeoff-{metric}-{statistic}",
         f"Throughput against {name}",
-        f"{len(spots)} trials by what they served and the {name} that took; further right and further "
+        f"{told_as} by what they served and the {name} that took, {_at(spots)}; further right and further "
         f"down is better{', and the line joins the best that met every SLO' if len(front) > 1 else ''}.{cut}",
         {
             "xAxis": axis("output tokens/s", form="plain", scale=True),
-            "yAxis": axis(name, "log" if _far_apart(spots) else "value", form="seconds", scale=True),
+            "yAxis": axis(name, "log" if far else "value", form="seconds", scale=True, **top),
             "legend": {"show": True},
             "tooltip": dict(TOLD),
             "series": series,
         },
-        ("trial", "", "output tokens/s", name),
-        [(str(s.row.number), _group(s.row), units.number(s.rate), units.seconds(s.latency)) for s in told],
+        ("trial", "", "load", "output tokens/s", name),
+        [(str(s.row.number), _group(s.row), str(s.load), units.number(s.rate), units.seconds(s.latency)) for s in told],
     )
 
 
@@ -108,9 +115,8 @@ def _series(view: StudyView, spots: Sequence[_Spot], metric: str, statistic: str
     return [scatter(name, group, **_look(name)) for name, group in groups.items()]
 
 
-def _far_apart(spots: Sequence[_Spot]) -> bool:
-    """Whether one latency would press all others to the ground."""
-    latencies = [spot.latency for spot in spots]
+def _far_apart(latencies: Sequence[float]) -> bool:
+    """Whether one would press all others to the ground."""
     return min(latencies) > 0 and max(latencies) > 8 * min(latencies)
 
 
@@ -119,7 +125,7 @@ def _spot(row: TrialRow, metric: str, statistic: str) -> _Spot | None:
     found = summary.statistics.get(metric) if summary is not None else None
     if summary is None or found is None:
         return None
-    return _Spot(row, summary.output_token_rate, float(getattr(found, statistic)))
+    return _Spot(row, summary.load, summary.output_token_rate, float(getattr(found, statistic)))
 
 
 def _group(row: TrialRow) -> str:
@@ -139,8 +145,15 @@ def _look(group: str) -> dict[str, Any]:
 
 def _text(spot: _Spot, metric: str, statistic: str) -> str:
     changed = units.changed(spot.row.changed).replace(" ", "\n")
-    latency = f"{METRICS[metric]} {statistic} {units.seconds(spot.latency)}"
-    return f"trial {spot.row.number}, {_group(spot.row)}\n{units.number(spot.rate)} tokens/s\n{latency}\n{changed}"
+    latency = f"{units.METRICS[metric]} {statistic} {units.seconds(spot.latency)}"
+    served = f"{units.number(spot.rate)} tokens/s at {spot.load}"
+    return f"trial {spot.row.number}, {_group(spot.row)}\n{served}\n{latency}\n{changed}"
+
+
+def _at(spots: Sequence[_Spot]) -> str:
+    """Under which load. A capacity has its own load in each trial: latencies alone do not compare then."""
+    loads = {str(spot.load) for spot in spots}
+    return f"all at {loads.pop()}" if len(loads) == 1 else "each at the load that speaks for it"
 
 
 def _front(spots: Sequence[_Spot]) -> list[_Spot]:

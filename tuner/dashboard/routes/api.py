@@ -6,19 +6,18 @@ Its description is at /api/openapi.json.
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuner.core.errors import Refused
-from tuner.dashboard.access import Asking, require, visible
-from tuner.dashboard.config import Right
+from tuner.dashboard import decisions
+from tuner.dashboard.access import Asking, Reviewer
 from tuner.dashboard.reading import listed
 from tuner.dashboard.routes.parts import Number, StudyId, TheReading
-from tuner.store import Decision, Review
+from tuner.store import Review
 from tuner.study.report import objective_of, short_report, trial_row
 from tuner.study.standing import baseline, value_of
 
@@ -42,7 +41,7 @@ _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Failed, "description
 _CHANGES: dict[int | str, dict[str, Any]] = {
     **_UNKNOWN,
     403: {"model": Failed, "description": "The dashboard was not started with this right"},
-    409: {"model": Failed, "description": "The study has no winner"},
+    409: {"model": Failed, "description": "The study has no winner, or somebody decided meanwhile"},
 }
 
 
@@ -57,7 +56,7 @@ def study(_who: Asking, reading: TheReading, study_id: StudyId) -> dict[str, Any
     """One study as `tuner show -o json`, its trials' levels in short, and with what was decided."""
     view = reading.study(study_id)
     return {
-        **listed(view.study, view.trials),
+        **listed(view),
         **short_report(view.study, view.trials),
         "reviews": [_review(one) for one in view.reviews],
     }
@@ -81,33 +80,26 @@ class Deciding(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    decision: Annotated[Decision, Field(description="`approved` or `rejected`")]
-    comment: Annotated[str, Field(max_length=4000)] = ""
+    decision: decisions.Word
+    comment: Annotated[str, Field(max_length=decisions.LONGEST_COMMENT)] = ""
+    seen: Annotated[int | None, Field(ge=0, description="How many decisions you know of; more are a conflict")] = None
 
 
 @router.post("/studies/{study_id}/reviews", status_code=201, responses=_CHANGES)
 async def decide(
-    request: Request, who: Asking, reading: TheReading, study_id: StudyId, body: Deciding, response: Response
+    who: Reviewer, reading: TheReading, study_id: StudyId, body: Deciding, response: Response
 ) -> dict[str, Any]:
     """Approve or reject a study's winner."""
-    await require(request, who, Right.REVIEW)
     response.headers["Location"] = f"/api/v1/studies/{study_id}/reviews"
-    made = await asyncio.to_thread(keep_decision, reading, study_id, body.decision, body.comment, who.name)
-    return _review(made)
-
-
-def keep_decision(reading: TheReading, study_id: int, decision: Decision, comment: str, who: str) -> Review:
-    """Put a decision on record. Raises Unknown for an unknown study, Refused where there is nothing to decide."""
-    view = reading.study(study_id)
-    if view.winner is None:
-        raise Refused(f"study {view.study.name} has no winner to decide on")
-    if decision not in (Decision.APPROVED, Decision.REJECTED):
-        raise Refused("a winner is approved or rejected; what is done with it is on record by itself")
-    return reading.store.reviews.add(
-        study_id, decision, visible(comment.replace("\r\n", "\n")).strip(), who, datetime.now(UTC)
-    )
+    decide_ = partial(decisions.decide, seen=body.seen)
+    return _review(await asyncio.to_thread(decide_, reading, study_id, body.decision, body.comment, who))
 
 
 def _review(one: Review) -> dict[str, Any]:
-    made = one.made.isoformat(timespec="seconds")
-    return {"decision": one.decision.value, "comment": one.comment, "who": one.who, "made": made}
+    return {
+        "decision": one.decision.value,
+        "comment": one.comment,
+        "who": one.who,
+        "vouched": one.vouched,
+        "made": one.made.isoformat(timespec="seconds"),
+    }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
+
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
@@ -16,7 +18,7 @@ router = APIRouter()
 def studies(request: Request, who: Asking, reading: TheReading, a: Chosen = None, b: Chosen = None) -> HTMLResponse:
     """Two studies."""
     view = StudyComparison(reading.study(a), reading.study(b)) if a is not None and b is not None else None
-    choices = list(reversed(reading.overviews()))
+    choices = [(one["id"], one["name"]) for one in reversed(reading.overviews())]
     return page("compare_studies.html", request, who, view=view, choices=choices, a=a, b=b)
 
 
@@ -29,4 +31,5 @@ def trials(
     pair = None
     if a is not None and b is not None:
         pair = TrialComparison(study, reading.trial(study_id, a), reading.trial(study_id, b))
-    return page("compare_trials.html", request, who, view=pair, study=study, a=a, b=b)
+    choices = [(row.number, shorten(f"{row.number}: {row.told}", 64)) for row in study.rows if not row.record.screened]
+    return page("compare_trials.html", request, who, view=pair, study=study, choices=choices, a=a, b=b)

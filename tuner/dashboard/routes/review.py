@@ -10,14 +10,13 @@ from fastapi import APIRouter, Form, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from tuner.core.errors import InvalidInput, Refused, TunerError
-from tuner.dashboard.access import Asking, Visitor, require
+from tuner.dashboard import decisions
+from tuner.dashboard.access import Asking, Operator, Reviewer
 from tuner.dashboard.changes import Changes, Kind, mark
-from tuner.dashboard.config import Config, Right
+from tuner.dashboard.config import Config
 from tuner.dashboard.document import file_name
-from tuner.dashboard.routes.api import keep_decision
 from tuner.dashboard.routes.parts import StudyId, TheConfig, TheReading, page
 from tuner.dashboard.views.study import StudyView
-from tuner.store import Decision
 from tuner.study.exports import Export, exports
 from tuner.study.staleness import compared, look, runs_winner, stale
 from tuner.study.winner import Winner, winner_of
@@ -32,7 +31,7 @@ async def today(
     """Whether it still holds, and the winner in every format: a part of the study's page, or a page of its own."""
     view = await asyncio.to_thread(reading.study, study_id)
     winner = winner_of(view.study)
-    seen, formats = await asyncio.gather(look(view.study, config.access), _formats(winner, config))
+    seen, formats = await asyncio.gather(look(view.study, config.cluster), _formats(winner, config))
     template = "_today.html" if request.headers.get("hx-request") else "today.html"
     return page(
         template,
@@ -55,34 +54,30 @@ async def export(_who: Asking, reading: TheReading, config: TheConfig, study_id:
     if name not in formats:
         raise InvalidInput(f"{name!r} is no format; allowed: {', '.join(formats)}")
     found = formats[name]
-    if found.reason or found.secret:
-        raise Refused(found.reason or _SECRET)
+    if found.withheld:
+        raise Refused(found.withheld)
     headers = {"Content-Disposition": f'attachment; filename="{file_name(found.file)}"'}
-    return Response(found.text, media_type=found.kind, headers=headers)
-
-
-_SECRET = "it has what looks like a secret in it, which is not shown here; get it with `tuner export`"
+    return Response(found.text, media_type=found.format.kind, headers=headers)
 
 
 @router.post("/studies/{study_id}/reviews")
 async def decide(
-    request: Request,
-    who: Asking,
+    who: Reviewer,
     reading: TheReading,
     study_id: StudyId,
-    decision: Annotated[Decision, Form()],
-    comment: Annotated[str, Form(max_length=4000)] = "",
+    decision: Annotated[decisions.Word, Form()],
+    comment: Annotated[str, Form()] = "",
+    seen: Annotated[int | None, Form(ge=0)] = None,
 ) -> Response:
     """Approve or reject."""
-    await require(request, who, Right.REVIEW)
-    await asyncio.to_thread(keep_decision, reading, study_id, decision, comment, who.name)
+    await asyncio.to_thread(decisions.decide, reading, study_id, decision, comment, who, seen=seen)
     return RedirectResponse(f"/studies/{study_id}#review", 303)
 
 
 @router.get("/studies/{study_id}/changes/{kind}")
-async def preview(request: Request, who: Asking, reading: TheReading, study_id: StudyId, kind: Kind) -> HTMLResponse:
+async def preview(request: Request, who: Operator, reading: TheReading, study_id: StudyId, kind: Kind) -> HTMLResponse:
     """What would be changed, with the button that does it."""
-    view, winner = await _changeable(request, who, reading, study_id, kind)
+    view, winner = await _changeable(reading, study_id, kind)
     diff = await _changes(request).preview(winner, kind)
     seen = "" if diff is None else mark(diff)
     return page("change.html", request, who, view=view, winner=winner, kind=kind.value, diff=diff, seen=seen)
@@ -90,11 +85,11 @@ async def preview(request: Request, who: Asking, reading: TheReading, study_id: 
 
 @router.post("/studies/{study_id}/changes/{kind}")
 async def change(
-    request: Request, who: Asking, reading: TheReading, study_id: StudyId, kind: Kind, seen: Annotated[str, Form()]
+    request: Request, who: Operator, reading: TheReading, study_id: StudyId, kind: Kind, seen: Annotated[str, Form()]
 ) -> Response:
     """Begin it."""
-    _view, winner = await _changeable(request, who, reading, study_id, kind)
-    _changes(request).begin(study_id, winner, kind, seen, who.name)
+    _view, winner = await _changeable(reading, study_id, kind)
+    _changes(request).begin(study_id, winner, kind, seen, who)
     return RedirectResponse(f"/studies/{study_id}/change", 303)
 
 
@@ -109,13 +104,11 @@ async def progress(request: Request, who: Asking, reading: TheReading, study_id:
     return page(template, request, who, view=view, change=found)
 
 
-async def _changeable(
-    request: Request, who: Visitor, reading: TheReading, study_id: StudyId, kind: Kind
-) -> tuple[StudyView, Winner]:
-    await require(request, who, Right.APPLY)
+async def _changeable(reading: TheReading, study_id: StudyId, kind: Kind) -> tuple[StudyView, Winner]:
+    """The study and its winner, if this may be done with it. Raises Refused otherwise."""
     view = await asyncio.to_thread(reading.study, study_id)
     winner = winner_of(view.study)
-    if kind is Kind.APPLY and not view.approved:
+    if kind is Kind.APPLY and not view.recommendation.approved:
         raise Refused(f"the winner of study {view.study.name} is not approved; approve it first")
     return view, winner
 
@@ -129,7 +122,7 @@ async def _formats(winner: Winner, config: Config) -> dict[str, Export]:
     if winner.simulated:
         return await exports(winner, None)
     try:
-        async with config.access.client() as client:
+        async with config.cluster.client() as client:
             return await exports(winner, client)
     except TunerError as error:
         return await exports(winner, None, str(error))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, Response, StreamingResponse
@@ -11,6 +13,7 @@ from tuner.dashboard import pictures
 from tuner.dashboard.access import Asking
 from tuner.dashboard.document import document, file_name
 from tuner.dashboard.routes.parts import StudyId, TheReading, page
+from tuner.store import StoreError
 
 router = APIRouter()
 
@@ -24,8 +27,9 @@ def study(request: Request, who: Asking, reading: TheReading, study_id: StudyId)
 @router.get("/studies/{study_id}/live")
 async def live(request: Request, _who: Asking, reading: TheReading, study_id: StudyId) -> StreamingResponse:
     """Its page whenever it changes, as server-sent events."""
-    await asyncio.to_thread(reading.store.stamp, study_id)  # there is such a study
-    messages = request.app.state.live.messages(study_id)
+    with suppress(StoreError):  # busy for a moment: whoever follows looks again
+        await asyncio.to_thread(reading.store.stamp, study_id)  # there is such a study
+    messages = _while_signed_in(request, request.app.state.live.messages(study_id))
     headers = {"X-Accel-Buffering": "no"}  # a proxy must not gather messages
     return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
 
@@ -47,3 +51,13 @@ def report(_who: Asking, reading: TheReading, study_id: StudyId) -> Response:
         media_type="text/html",
         headers={"Content-Disposition": f'attachment; filename="{file_name(view.study.name)}.html"'},
     )
+
+
+async def _while_signed_in(request: Request, messages: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
+    """A page may be left open for days: it ends with the session by which it was opened."""
+    session = dict(request.session)
+    async with aclosing(messages):
+        async for message in messages:
+            if session in request.app.state.ended:
+                return
+            yield message

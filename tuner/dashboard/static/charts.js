@@ -39,20 +39,19 @@
     const many = (found) => (Array.isArray(found) ? found : found ? [found] : []);
     const axis = (one, across) => ({
       ...one,
-      nameGap: across ? 26 : 52,
+      nameGap: across ? 26 : 10,
       nameTextStyle: { color: soft },
       axisLine: { lineStyle: { color: soft } },
       axisLabel: { color: soft, hideOverlap: true, ...one.axisLabel },
       splitLine: { lineStyle: { color: edge } },
       minorSplitLine: { show: false },
     });
-    const words = option.yAxis && option.yAxis.type === "category";
     return {
       ...option,
       animation: false,
       textStyle: { color: ink, fontFamily: "system-ui, sans-serif" },
-      grid: { left: words ? 8 : 16, right: 18, top: option.legend && option.legend.show ? 34 : 16, bottom: 34, containLabel: true, outerBoundsMode: "same" },
-      legend: { show: false, ...option.legend, type: "scroll", top: 0, left: 0, itemHeight: 9, textStyle: { color: ink }, pageTextStyle: { color: ink } },
+      grid: { left: 8, right: 18, top: option.legend && option.legend.show ? 34 : 16, bottom: 8, outerBoundsMode: "same", outerBoundsContain: "all" },
+      legend: { show: false, ...option.legend, type: "scroll", top: 0, left: 0, itemWidth: 16, itemHeight: 10, symbolKeepAspect: true, textStyle: { color: ink }, pageTextStyle: { color: ink } },
       xAxis: many(option.xAxis).map((one) => axis(one, true)),
       yAxis: many(option.yAxis).map((one) => axis(one, false)),
       tooltip: { ...option.tooltip, renderMode: "richText", confine: true, backgroundColor: card, borderColor: edge, textStyle: { color: ink, fontSize: 12 } },

@@ -9,12 +9,9 @@ from functools import cached_property
 from typing import Any
 
 from tuner.core.measurement import Level, Statistic
-from tuner.dashboard.views.study import StudyView, setting
-from tuner.dashboard.views.trial import METRICS
+from tuner.dashboard.views.study import StudyView
 from tuner.store import TrialRecord
 from tuner.study import units
-
-_STATISTICS = ("p50", "p95", "p99")
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ class StudyComparison:
     @cached_property
     def winners(self) -> Sequence[Line]:
         """The settings that each recommends."""
-        left, right = self.a.winner, self.b.winner
+        left, right = self.a.recommendation.settings, self.b.recommendation.settings
         names = {**(left or {}), **(right or {})}
         return [Line(name, _recommended(left, name), _recommended(right, name)) for name in names]
 
@@ -84,7 +81,7 @@ class TrialComparison:
         """All knobs that either names."""
         left, right = ({**one.reported, **one.candidate} for one in (self.a, self.b))
         names = {**self.a.candidate, **self.b.candidate}
-        return [Line(name, setting(left.get(name)), setting(right.get(name))) for name in names]
+        return [Line(name, units.setting(left.get(name)), units.setting(right.get(name))) for name in names]
 
     @cached_property
     def results(self) -> Sequence[Line]:
@@ -97,11 +94,15 @@ class TrialComparison:
             Line("load", _load(self.a), _load(self.b)),
         ]
         for slo in self.study.promised:
-            lines.append(Line(f"room to {slo}", _room(a.margins.get(slo)), _room(b.margins.get(slo))))
+            lines.append(Line(f"room to {slo}", units.room(a.margins.get(slo)), units.room(b.margins.get(slo))))
         left, right = _statistics(self.a), _statistics(self.b)
-        for metric in (name for name in METRICS if name in left or name in right):
+        for metric in (name for name in units.METRICS if name in left or name in right):
             lines.append(
-                Line(f"{METRICS[metric]} p50 / p95 / p99", _triple(left.get(metric)), _triple(right.get(metric)))
+                Line(
+                    f"{units.METRICS[metric]} p50 / p95 / p99",
+                    units.statistic(left.get(metric)),
+                    units.statistic(right.get(metric)),
+                )
             )
         for name in ("output_token_rate", "request_rate"):
             lines.append(Line(name.replace("_", " "), _rate(self.a, name), _rate(self.b, name)))
@@ -125,7 +126,7 @@ def _told(view: StudyView, name: str) -> str:
 
 
 def _recommended(winner: Mapping[str, Any] | None, name: str) -> str:
-    return "recommends nothing" if winner is None else setting(winner.get(name))
+    return "recommends nothing" if winner is None else units.setting(winner.get(name))
 
 
 def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, str]:
@@ -143,16 +144,8 @@ def _load(trial: TrialRecord) -> str:
     return str(trial.summary.load) if trial.summary else "—"
 
 
-def _room(margin: float | None) -> str:
-    return "—" if margin is None else f"{margin:+.0%}"
-
-
 def _statistics(trial: TrialRecord) -> Mapping[str, Statistic]:
     return trial.summary.statistics if trial.summary else {}
-
-
-def _triple(statistic: Statistic | None) -> str:
-    return "—" if statistic is None else " / ".join(units.seconds(getattr(statistic, name)) for name in _STATISTICS)
 
 
 def _rate(trial: TrialRecord, name: str) -> str:

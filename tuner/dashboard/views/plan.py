@@ -9,12 +9,14 @@ from typing import Any
 
 from tuner.core.errors import InvalidInput
 from tuner.core.knob import Value, as_text
+from tuner.core.workload import Objective
 from tuner.search import Prediction
 from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.study import units
+from tuner.study.expectation import CLOSE, expected, kv_cache, memory
 from tuner.study.planning import Plan
 from tuner.study.session import Preview
-from tuner.study.spec.document import parse_scalar
+from tuner.study.spec.settings import parse_settings
 
 #: The form's fields that are options of `tuner plan`, with their names there.
 _OPTIONS = ("objective", "rate", "concurrency", "prompt_tokens", "output_tokens", "shared_prefix")
@@ -73,13 +75,7 @@ class Wish:
 
     def values(self) -> dict[str, Value]:
         """The knobs asked about. Raises InvalidInput."""
-        found: dict[str, Value] = {}
-        for line in filter(None, map(str.strip, self["set"].replace(" ", "\n").splitlines())):
-            name, separator, value = line.partition("=")
-            if not separator or not name or not value:
-                raise InvalidInput(f"settings: {line!r} is not NAME=VALUE, e.g. max_num_seqs=128")
-            found[name.strip().replace("-", "_")] = parse_scalar(value.strip())
-        return found
+        return parse_settings(self["set"].split(), "settings")
 
 
 def _number(text: str) -> float:
@@ -121,30 +117,16 @@ class PlanView:
         ]
 
     @property
-    def _objective(self) -> Any:
+    def _objective(self) -> Objective:
         return self.preview.aim.objective
 
     def _facts(self, one: Prediction) -> Mapping[str, str]:
         facts: dict[str, str] = {"settings": ", ".join(f"{k}={as_text(v)}" for k, v in one.settings.items())}
-        if one.refusal is not None:
-            facts["expected"] = f"does not start: {one.refusal}"
-        elif one.value is None:
-            facts["expected"] = "does not keep the promises at this load, or at any"
-        else:
-            at = f" at {one.rate:.3g} req/s" if one.rate is not None else ""
-            facts["expected"] = f"{units.objective_value(one.value, self._objective)}{at}"
-            gain = units.gain(one.value, self.plan.baseline.value, self._objective)
-            if gain and one is not self.plan.baseline:
-                facts["against the baseline"] = gain
-        for slo, over in one.margins.items():
-            facts[f"room to {slo}"] = f"{-over:+.0%}"
+        before = None if one is self.plan.baseline else self.plan.baseline.value
+        facts["expected"] = expected(one, self._objective, before)
+        facts |= {f"room to {slo}": units.room(-over) for slo, over in one.margins.items()}
         if one.memory is not None:
-            m = one.memory
-            facts["memory of each GPU"] = (
-                f"{m.requested_gib:.1f} GiB: weights {m.weights_gib:.1f}, activations {m.activation_gib:.1f}, "
-                f"graphs {m.graphs_gib:.1f}, other {m.non_torch_gib:.1f}, KV cache {m.kv_gib:.1f}"
-            )
-            facts["KV cache"] = f"{m.kv_tokens:,} tokens, {m.max_concurrency:.1f} requests of the longest length"
+            facts |= {"memory of each GPU": memory(one.memory), "KV cache": kv_cache(one.memory)}
         if not one.certain:
-            facts["caution"] = "close to a memory cliff: only a start tells"
+            facts["caution"] = CLOSE
         return facts

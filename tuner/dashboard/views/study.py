@@ -8,56 +8,21 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from tuner.core.knob import Candidate, Value, as_text
+from tuner.core.knob import Value
 from tuner.core.slo import Slo, parse_slo
 from tuner.core.workload import Objective, ObjectiveKind
-from tuner.store import Decision, Review, StudyRecord, StudyState, TrialKind, TrialRecord
+from tuner.dashboard.views import MOST_ROWS
+from tuner.dashboard.views.recommendation import Recommendation
+from tuner.dashboard.views.row import TrialRow, rows
+from tuner.store import Review, StudyRecord, StudyState, TrialKind, TrialRecord
 from tuner.study import units
 from tuner.study.answer import asked, measured
-from tuner.study.budget import killed_starts
 from tuner.study.importance import Importance, importance
 from tuner.study.judge import better
-from tuner.study.report import margins, objective_of, outcome, overview
-from tuner.study.standing import baseline, changes, incumbent, value_of
+from tuner.study.report import gpus_of, objective_of, overview
+from tuner.study.standing import baseline, incumbent, value_of
 
-_FIRST = TrialKind.BASELINE
 _KNOWN = ("simulated", "model", "gpu", "gpu_count", "on_cpu", "engine", "version", "by")
-#: A table of more is not read; the API has all.
-MOST_ROWS = 200
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """One trial as a line of the table; `gpu_minutes` are those spent when it was over, it and all before it."""
-
-    record: TrialRecord
-    changed: Candidate
-    value: float | None
-    gain: float | None
-    margins: Mapping[str, float]
-    outcome: str
-    gpu_minutes: float
-    incumbent: bool
-
-    @property
-    def number(self) -> int:
-        """Its number in the study."""
-        return self.record.number
-
-    @property
-    def cause(self) -> str | None:
-        """Why it failed, or would have."""
-        return self.record.failure.cause.value if self.record.failure else None
-
-    @property
-    def told(self) -> str:
-        """What it changed, in words."""
-        return "as found" if self.record.kind is _FIRST else units.changed(self.changed)
-
-    @property
-    def seconds(self) -> float:
-        """What it took, start and probe."""
-        return self.record.start_s + self.record.probe_s
 
 
 @dataclass(frozen=True)
@@ -127,12 +92,7 @@ class StudyView:
     @cached_property
     def rows(self) -> Sequence[TrialRow]:
         """All trials, by number."""
-        gpus = max(1, self.study.info.get("gpu_count") or 0)
-        spent, found = 0.0, []
-        for trial in self.trials:
-            spent += trial.gpu_s + sum(killed_starts(trial)) * gpus
-            found.append(self._row(trial, spent / 60))
-        return found
+        return list(rows(self.trials, self.objective, gpus_of(self.study)))
 
     @cached_property
     def incumbents(self) -> Sequence[tuple[float, float]]:
@@ -160,7 +120,7 @@ class StudyView:
     @cached_property
     def turned(self) -> Sequence[str]:
         """The knobs that were turned in any trial."""
-        return list(dict.fromkeys(name for row in self.rows for name in row.changed if row.record.kind is not _FIRST))
+        return list(dict.fromkeys(name for row in self.rows for name in row.changed if not row.first))
 
     def setting_of(self, row: TrialRow, knob: str) -> Value | None:
         """What a trial's engine ran with; None where neither the trial nor the engine says.
@@ -203,6 +163,12 @@ class StudyView:
         """The smallest gain that matters to whoever began the study; 0: any."""
         return float((self.study.spec.get("budget") or {}).get("smallest_gain") or 0.0)
 
+    @property
+    def busy(self) -> str:
+        """What it is at, while it runs."""
+        at = {StudyState.CREATED: "about to begin", StudyState.CONFIRMING: "confirming the finalist by fresh starts"}
+        return at.get(self.study.state, "searching for something better")
+
     @cached_property
     def running(self) -> TrialRecord | None:
         """The trial that is at work now."""
@@ -216,37 +182,10 @@ class StudyView:
         minutes = f" of {allowed['gpu_minutes']:g}" if allowed.get("gpu_minutes") else ""
         return f"{starts} starts, {told['gpu_minutes']:.1f}{minutes} GPU-minutes"
 
-    @property
-    def winner(self) -> Mapping[str, Any] | None:
-        """The settings that are recommended; None where nothing is."""
-        finalist: Mapping[str, Any] | None = self.result.get("finalist")
-        return finalist if self.result.get("exportable") and finalist is not None else None
-
     @cached_property
-    def before_and_after(self) -> Sequence[tuple[str, str, str]]:
-        """What the recommendation changes: knob, what was found, and what is recommended."""
-        found: Mapping[str, Any] = self.study.info.get("baseline") or {}
-        winner = self.winner or {}
-        reported = self.baseline.reported if self.baseline else {}
-        names = [name for name in {**found, **winner} if winner.get(name) != found.get(name)] if winner else []
-        return [(name, setting(found.get(name, reported.get(name))), setting(winner.get(name))) for name in names]
-
-    @cached_property
-    def given_up(self) -> tuple[Sequence[str], Sequence[tuple[str, str, str]]]:
-        """Promise by promise: the room that what was found leaves, and what the winner does, each at the load it held.
-
-        Headings and rows; no rows where one of both was not measured.
-        """
-        before, after = self._last_of(None), self._last_of(self.winner)
-        if before is None or after is None or not before.record.summary or not after.record.summary:
-            return (), ()
-        loads = [str(row.record.summary.load) for row in (before, after) if row.record.summary]
-        rows = [
-            (slo, _room(before.margins.get(slo)), _room(after.margins.get(slo)))
-            for slo in self.promised
-            if slo in before.margins or slo in after.margins
-        ]
-        return ("Promise", f"As found, at {loads[0]}", f"Recommended, at {loads[1]}"), rows
+    def recommendation(self) -> Recommendation:
+        """What it recommends, and what was said of it."""
+        return Recommendation(self.study, self.baseline, self.rows, self.reviews)
 
     @cached_property
     def failures(self) -> Mapping[str, Sequence[TrialRow]]:
@@ -282,12 +221,6 @@ class StudyView:
         return asked(self.study)
 
     @property
-    def approved(self) -> bool:
-        """Whether the last word on the winner was to approve it, whatever was done with it since."""
-        words = [one.decision for one in self.reviews if one.decision in (Decision.APPROVED, Decision.REJECTED)]
-        return bool(words) and words[-1] is Decision.APPROVED
-
-    @property
     def updated(self) -> datetime:
         """When its state or result last changed."""
         return self.study.updated
@@ -295,32 +228,3 @@ class StudyView:
     def written(self, value: float | None) -> str:
         """A value of the objective with its unit."""
         return units.objective_value(value, self.objective)
-
-    def _last_of(self, settings: Mapping[str, Any] | None) -> TrialRow | None:
-        """The newest measured trial of these settings; None: of those that were found."""
-        first = self.baseline
-        wanted = settings if settings is not None else (dict(first.candidate) if first else None)
-        found = (row for row in reversed(self.rows) if row.margins and dict(row.record.candidate) == wanted)
-        return next(found, None)
-
-    def _row(self, trial: TrialRecord, gpu_minutes: float) -> TrialRow:
-        value = value_of(trial)
-        return TrialRow(
-            record=trial,
-            changed=changes(trial, self.baseline),
-            value=value,
-            gain=self.objective.gain(value, self.baseline_value) if trial.kind is not TrialKind.BASELINE else None,
-            margins=margins(trial),
-            outcome=outcome(trial),
-            gpu_minutes=gpu_minutes,
-            incumbent=self.incumbent is not None and trial.id == self.incumbent.id,
-        )
-
-
-def _room(margin: float | None) -> str:
-    return "—" if margin is None else f"{margin:+.0%}"
-
-
-def setting(value: Any) -> str:
-    """A knob's value for people."""
-    return "engine default" if value is None else as_text(value)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from tuner.core.measurement import Level
 from tuner.dashboard.views.phases import worked
-from tuner.dashboard.views.study import StudyView, TrialRow, setting
+from tuner.dashboard.views.row import TrialRow
+from tuner.dashboard.views.study import StudyView
 from tuner.store import TrialKind, TrialRecord
-
-METRICS: Mapping[str, str] = {
-    "ttft": "TTFT",
-    "itl": "ITL",
-    "itl_per_token": "ITL per token",
-    "tpot": "TPOT",
-    "e2e": "end to end",
-}
+from tuner.study import units
 
 
 @dataclass(frozen=True)
@@ -42,9 +36,11 @@ class TrialView:
     def difference(self) -> Sequence[tuple[str, str, str]]:
         """Knob, the baseline's value, this trial's; those that differ."""
         if self.trial.kind is TrialKind.BASELINE or self.before is None:
-            return [(name, setting(value), setting(value)) for name, value in self.trial.candidate.items()]
+            return [(name, units.setting(value), units.setting(value)) for name, value in self.trial.candidate.items()]
         found = {**self.before.reported, **self.before.candidate}
-        return [(name, setting(found.get(name)), setting(value)) for name, value in self.row.changed.items()]
+        return [
+            (name, units.setting(found.get(name)), units.setting(value)) for name, value in self.row.changed.items()
+        ]
 
     @cached_property
     def levels(self) -> Sequence[Level]:
@@ -90,6 +86,5 @@ class TrialView:
             fact = f"{facts.kv_cache_tokens:,}" if facts is not None and facts.kv_cache_tokens else "—"
             rows.append(("KV cache, tokens", f"{expected.kv_tokens:,}", fact))
         for slo, room in expected.margins.items():
-            fact = f"{self.row.margins[slo]:+.0%}" if slo in self.row.margins else "—"
-            rows.append((f"room to {slo}", f"{room:+.0%}", fact))
+            rows.append((f"room to {slo}", units.room(room), units.room(self.row.margins.get(slo))))
         return rows

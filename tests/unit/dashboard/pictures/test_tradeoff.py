@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.unit.dashboard.pictures.support import all_of, changed, points, series
 from tuner.core.measurement import Verdict
+from tuner.core.workload import Load
 from tuner.dashboard.pictures.picture import Picture
 from tuner.dashboard.views.study import StudyView
 from tuner.store import TrialKind, TrialRecord
@@ -36,6 +37,17 @@ def test_what_broke_an_slo_is_no_trade_off_that_anyone_may_have(view: StudyView)
         infeasible = [point["value"] for point in series(picture)["infeasible"]["data"]]
         assert infeasible
         assert not [end for end in _front(picture) if end in infeasible]
+
+
+def test_the_load_of_each_trial_is_told(view: StudyView) -> None:
+    def fewer(trial: TrialRecord) -> TrialRecord:
+        other = trial.summary and replace(trial.summary, load=Load(concurrency=4))
+        return replace(trial, summary=other if trial.number else trial.summary)
+
+    assert all(", all at concurrency 64;" in picture.text for picture in _tradeoffs(view))
+    for picture in _tradeoffs(changed(view, fewer)):
+        assert "each at the load that speaks for it" in picture.text
+        assert [row[2] for row in picture.rows][:2] == ["concurrency 64", "concurrency 4"]
 
 
 def test_groups_differ_by_symbol_too(view: StudyView) -> None:

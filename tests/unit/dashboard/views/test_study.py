@@ -6,16 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from tuner.dashboard.views.study import StudyView
-from tuner.store import Decision, Review, TrialKind
+from tuner.store import TrialKind
 from tuner.study.standing import incumbent, value_of
-
-
-def test_what_is_recommended_is_set_beside_what_was_found(view: StudyView) -> None:
-    assert view.winner is not None
-    changed = {name: (before, after) for name, before, after in view.before_and_after}
-    assert changed["max_num_seqs"][0] == "16"
-    assert changed["max_num_seqs"][1] == str(view.winner["max_num_seqs"])
-    assert all(before != after for before, after in changed.values())
 
 
 def test_the_best_so_far_only_rises_and_ends_at_the_incumbent(view: StudyView) -> None:
@@ -37,9 +29,9 @@ def test_a_study_with_nothing_in_it_yet_has_a_page(view: StudyView) -> None:
     empty = StudyView(replace(view.study, result=None), ())
     assert empty.rows == []
     assert empty.incumbents == []
-    assert empty.winner is None
-    assert empty.before_and_after == []
-    assert empty.given_up == ((), ())
+    assert empty.recommendation.settings is None
+    assert empty.recommendation.changes == []
+    assert empty.recommendation.room == ((), ())
     assert empty.best == "—"
     assert empty.importance is None
     assert empty.gpu_minutes == 0
@@ -54,28 +46,6 @@ def test_one_that_is_interrupted_is_not_live(view: StudyView) -> None:
     assert StudyView(under_way, ()).live
     assert not StudyView(replace(under_way, claimed_until=datetime(2000, 1, 1, tzinfo=UTC)), ()).live
     assert not view.live
-
-
-def test_the_last_word_counts(view: StudyView) -> None:
-    def after(*decisions: Decision) -> StudyView:
-        now = datetime(2026, 1, 1, tzinfo=UTC)
-        return replace(view, reviews=tuple(Review(1, one, "", "Ada", now) for one in decisions))
-
-    assert not view.approved
-    assert after(Decision.APPROVED).approved
-    assert not after(Decision.APPROVED, Decision.REJECTED).approved
-    assert after(Decision.REJECTED, Decision.APPROVED, Decision.APPLIED, Decision.UNDONE).approved
-
-
-def test_a_flag_that_the_winner_drops_is_a_change_too(view: StudyView) -> None:
-    found = {"max_num_seqs": 16, "max_num_batched_tokens": 4096}
-    study = replace(
-        view.study,
-        info={**view.study.info, "baseline": found},
-        result={**view.result, "finalist": {"max_num_seqs": 64}},
-    )
-    changed = StudyView(study, view.trials).before_and_after
-    assert changed == [("max_num_seqs", "16", "64"), ("max_num_batched_tokens", "4096", "engine default")]
 
 
 def test_rows_are_the_trials_with_their_gain_against_what_was_found(view: StudyView) -> None:
