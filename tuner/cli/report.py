@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,8 @@ def add_to(app: typer.Typer) -> None:
 def report(
     study: options.StudyName = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to. [default: STUDY.html]")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Where to, - to print it. [default: STUDY.html]"),
     ] = None,
     storage: options.Storage = None,
 ) -> None:
@@ -32,6 +34,9 @@ def report(
     with options.existing_store(storage) as store:
         record = find_study(store, study)
         view = StudyView(record, store.trials(record.id, short=True), store.reviews.of(record.id))
+    if output == Path("-"):
+        sys.stdout.write(document(view))
+        return
     path = output or Path(f"{file_name(record.name)}.html")
     try:
         path.write_text(document(view), encoding="utf-8")

@@ -112,12 +112,18 @@ def sign_out(request: Request) -> None:
 def visitor(request: Request) -> Visitor:
     """Who asks. Raises NotSignedIn where pages are not open to everybody."""
     config: Config = request.app.state.config
-    found = _by_token(request, config) or _by_proxy(request, config) or _by_session(request, config)
+    found = known(request)
     if found is not None:
         return found
     if config.sign_in.asked:
         raise NotSignedIn
     return Visitor("", Right.READ)
+
+
+def known(request: Request) -> Visitor | None:
+    """Who asks, by whatever the request shows of them; None where that is nothing that counts."""
+    config: Config = request.app.state.config
+    return _by_token(request, config) or _by_proxy(request, config) or _by_session(request, config)
 
 
 Asking = Annotated[Visitor, Depends(visitor)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -91,17 +92,17 @@ def _name_errors(app: FastAPI) -> None:
 
     async def not_signed_in(request: Request, _error: Exception) -> Response:
         if _is_api(request) or request.method != "GET":
-            return _failed(request, 401, "sign in first")
+            return _failed(request, 401, "sign in first", await _written(request))
         return RedirectResponse(f"/sign-in?next={_path(request)}", 303)
 
     async def forbidden(request: Request, error: Exception) -> Response:
-        return _failed(request, 403, str(error))
+        return _failed(request, 403, str(error), await _written(request))
 
     async def unknown(request: Request, error: Exception) -> Response:
         return _failed(request, 404, str(error))
 
     async def failed(request: Request, error: Exception) -> Response:
-        return _failed(request, _status(error), str(error))
+        return _failed(request, _status(error), str(error), await _written(request))
 
     async def broken(request: Request, _error: Exception) -> Response:
         return _failed(request, 500, "something is wrong here; the dashboard's own output says what")
@@ -131,16 +132,30 @@ def _status(error: Exception) -> int:
     return 503 if isinstance(error, StoreError) else 502
 
 
-def _failed(request: Request, status: int, detail: str) -> Response:
+async def _written(request: Request) -> str:
+    """The comment that somebody wrote into the form that was sent, so that it is not lost with it."""
+    if _is_api(request) or request.method != "POST":
+        return ""
+    comment = (await request.form()).get("comment")
+    return comment if isinstance(comment, str) else ""
+
+
+def _failed(request: Request, status: int, detail: str, written: str = "") -> Response:
     if _is_api(request):
         headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
         return JSONResponse({"detail": detail}, status, headers)
-    page = render("error.html", request, status=status, detail=detail)
+    page = render("error.html", request, status=status, detail=detail, written=written, back=_back(request))
     return HTMLResponse(page, status)
 
 
 def _is_api(request: Request) -> bool:
     return request.url.path.startswith("/api/")
+
+
+def _back(request: Request) -> str:
+    """The study's page, for what is a part of it or was done on it."""
+    found = re.match(r"/studies/\d+(?=/)", request.url.path)
+    return found[0] if found else ""
 
 
 def _path(request: Request) -> str:

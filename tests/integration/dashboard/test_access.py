@@ -57,6 +57,21 @@ async def test_nobody_changes_anything_without_signing_in(opened: Open) -> None:
         assert await _decisions(client) == []
 
 
+async def test_what_was_written_in_a_session_that_has_ended_is_given_back(opened: Open) -> None:
+    async with opened(Right.REVIEW, SignIn(TOKEN, asked=False)) as client:
+        said = await client.post("/studies/1/reviews", data={**APPROVE, "comment": "halves <the> latency"})
+        assert said.status_code == 401
+        assert "halves &lt;the&gt; latency" in said.text
+        assert 'href="/sign-in?next=/studies/1"' in said.text
+
+
+async def test_who_is_known_need_not_sign_in(opened: Open) -> None:
+    async with opened(Right.REVIEW, SignIn(TOKEN)) as client:
+        await client.post("/sign-in", data={"name": "Ada", "token": TOKEN})
+        said = await client.get("/sign-in?next=/studies/1")
+        assert (said.status_code, said.headers["location"]) == (303, "/studies/1")
+
+
 @pytest.mark.parametrize("path", ["/studies/1/reviews", "/studies/1/changes/apply", "/api/v1/studies/1/reviews"])
 async def test_who_may_not_is_told_so_before_what_they_sent_is_read(opened: Open, path: str) -> None:
     nonsense: dict[str, dict[str, str]] = {"json": {}} if "api" in path else {"data": {}}

@@ -35,6 +35,12 @@ def test_a_folder_that_is_not_there_is_named(study_url: str, tmp_path: Path) -> 
     assert "no/x.html" in said.err
 
 
+def test_it_is_printed_where_that_is_asked_for(study_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    call("report", "small", "--storage", study_url, "-o", str(path))
+    assert call("report", "small", "--storage", study_url, "-o", "-").out == path.read_text()
+
+
 async def test_the_page_s_own_download_stands_alone_too(reading: httpx.AsyncClient) -> None:
     text = (await reading.get("/studies/1/report")).text
     outside = re.sub(r"<(script|style)[ >].*?</\1>", "", text, flags=re.DOTALL)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from tuner.dashboard.access import Forbidden, Member, plain, sign_in, sign_out
+from tuner.dashboard.access import Forbidden, Member, known, plain, sign_in, sign_out
 from tuner.dashboard.config import Right
 from tuner.dashboard.routes.parts import TheConfig
 from tuner.dashboard.templating import render
@@ -21,8 +21,10 @@ _PAUSE_S = 0.5
 
 
 @router.get("/sign-in")
-def form(request: Request, config: TheConfig, next: str = "/") -> HTMLResponse:
-    """The form."""
+def form(request: Request, config: TheConfig, next: str = "/") -> Response:
+    """The form, for whoever is not known yet."""
+    if known(request):
+        return RedirectResponse(_own(next), 303)
     if config.right is Right.READ and not config.sign_in.asked:
         raise Forbidden("this dashboard only reads, for whoever is on its machine: there is nothing to sign in for")
     return _form(request, config, next, "")

@@ -15,8 +15,8 @@ _SHOWN = 10
 async def find_model(endpoint: str, headers: Mapping[str, str], named: str | None) -> str:
     """The model to ask for: the one that was named, or the only one that the server at `endpoint` (base URL) lists.
 
-    Raises TunerError where the server does not answer or wants another key, InvalidInput where the model has to be
-    named, or is none of the server's.
+    Raises TunerError where the server does not answer or wants another key, InvalidInput where it has no such
+    list, or the model has to be named, or is none of the server's.
     """
     served = await _served(endpoint, headers)
     if named is not None:
@@ -26,7 +26,10 @@ async def find_model(endpoint: str, headers: Mapping[str, str], named: str | Non
     if len(served) == 1:
         return served[0]
     if not served:
-        raise InvalidInput(f"--model: missing; {endpoint} does not list its models, so name the one to ask for")
+        raise InvalidInput(
+            f"URL: {endpoint} lists no models at /v1/models; allowed: the base URL of an OpenAI-compatible server (of "
+            "one without such a list too, with --model NAME)"
+        )
     raise InvalidInput(f"--model: missing; {endpoint} serves several, so name one: {_listed(served)}")
 
 

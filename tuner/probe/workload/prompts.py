@@ -123,7 +123,7 @@ def _prompt(line: str) -> FilePrompt:
     if not text:
         raise ValueError(
             f'{short(value)} has no text; allowed: "prompt" (non-empty text) or "messages", each with "role" and '
-            '"content" as text'
+            '"content", a text or a list of {"type": "text", "text": ...}'
         )
     output = value.get("output_tokens")
     return FilePrompt(text, None if output is None else whole("output_tokens", output), messages)
@@ -133,5 +133,15 @@ def _messages(value: object) -> tuple[Message, ...]:
     """A chat's messages; none where it can't be read."""
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         return ()
-    found = tuple((one.get("role"), one.get("content")) for one in value)
-    return found if all(isinstance(role, str) and isinstance(content, str) for role, content in found) else ()
+    found = [(one.get("role"), _content(one.get("content"))) for one in value]
+    if not all(isinstance(role, str) and content is not None for role, content in found):
+        return ()
+    return tuple((role, content) for role, content in found if content is not None)
+
+
+def _content(value: object) -> str | None:
+    """A message's content: a text, or parts that are texts, which chat templates put on end; None for another one."""
+    if not isinstance(value, list):
+        return value if isinstance(value, str) else None
+    texts = [one.get("text") if isinstance(one, dict) and one.get("type") == "text" else None for one in value]
+    return "\n".join(texts) if all(isinstance(text, str) for text in texts) else None

@@ -53,7 +53,9 @@ async def test_one_of_several_has_to_be_named() -> None:
 )
 async def test_a_server_without_a_list_takes_the_model_that_is_named(answer: web.Response) -> None:
     assert await _found(_again(answer), "llama") == "llama"
-    with pytest.raises(InvalidInput, match=r"--model: missing; .* does not list its models"):
+    with pytest.raises(
+        InvalidInput, match=r"URL: .* lists no models at /v1/models; allowed: the base URL .* --model NAME"
+    ):
         await _found(_again(answer))
 
 

@@ -34,7 +34,8 @@ def with_gaps(seconds: float) -> tuple[RequestRecord, ...]:
         (0.045, 0.022, True),  # without the delay it would have been 23 ms
         (0.045, 0.012, False),  # 33 ms
         (0.025, 0.022, False),  # passed in spite of it
-        (0.032, 0.004, False),  # no delay to speak of
+        (0.032, 0.004, True),
+        (0.032, 0.0014, False),  # no delay to speak of: at 30.6 ms nobody would call it kept
     ],
 )
 def test_a_level_is_void_where_the_probes_delay_alone_broke_a_promise(gap_s: float, lag_s: float, void: bool) -> None:

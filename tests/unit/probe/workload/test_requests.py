@@ -100,25 +100,26 @@ def test_no_text_is_made_where_the_driver_needs_none() -> None:
 def test_a_files_prompts_are_used_up_before_any_is_repeated(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     lines = [{"prompt": f"p{i}", "output_tokens": 10 + i} for i in range(9)]
-    lines.append({"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "p9"}]})
+    asked = [{"type": "text", "text": "p"}, {"type": "text", "text": "9"}]
+    lines.append({"messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": asked}]})
     path.write_text("\n".join(map(json.dumps, lines)) + "\n\n")
     source = requests(Workload(output=Lengths(7), prompts_file=str(path)))
 
     first, second, third = source.draw(OPEN, 4), source.draw(OPEN, 6), source.draw(OPEN, 4)
 
     texts = [r.text for r in (*first, *second)]
-    assert sorted(map(str, texts)) == ["be kind\n\np9", *(f"p{i}" for i in range(9))]
+    assert sorted(map(str, texts)) == ["be kind\n\np\n9", *(f"p{i}" for i in range(9))]
     assert [r.text for r in third] == texts[:4]
     assert {r.text: r.output_tokens for r in (*first, *second)}["p3"] == 13
-    assert {r.text: r.output_tokens for r in (*first, *second)}["be kind\n\np9"] == 7
-    assert {r.messages for r in (*first, *second)} == {(), (("system", "be kind"), ("user", "p9"))}
+    assert {r.text: r.output_tokens for r in (*first, *second)}["be kind\n\np\n9"] == 7
+    assert {r.messages for r in (*first, *second)} == {(), (("system", "be kind"), ("user", "p\n9"))}
 
 
 def test_mistakes_in_a_file_are_told_together_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text(
         '{"prompt": "fine"}\nnot json\n[1]\n{"prompt": ""}\n{"prompt": "x", "output_tokens": 0}\n'
-        '{"messages": [{"role": "user", "content": ["an image"]}]}\n{"messages": ["text"]}\n'
+        '{"messages": [{"role": "user", "content": [{"type": "image_url", "text": "x"}]}]}\n{"messages": ["text"]}\n'
     )
 
     with pytest.raises(InvalidInput) as caught:
