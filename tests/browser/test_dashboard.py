@@ -132,7 +132,7 @@ def test_a_study_is_followed_while_it_runs(opened: Opened, tmp_path: Path) -> No
     file.write_text(
         "name: live\ntarget: {simulated: {gpu: h100, model: llama-3.1-8b, baseline: {max_num_seqs: 8}}}\n"
         "workload: {prompt: 512, output: 128}\nslos: [ttft p95 <= 2s, itl p95 <= 100ms]\n"
-        "budget: {starts: 14, pairs: 2}\n"
+        "budget: {starts: 9, pairs: 2}\n"
     )
     said = tmp_path / "said"
     with said.open("w") as out:  # a pipe that nobody reads would stop it

@@ -136,6 +136,10 @@ class LevelRun:
             server=ServerSamples(before, tuple(self._samples), self._shown()),
         )
 
+    def end(self) -> None:
+        """End the level at its next step, from whichever thread."""
+        self._stopped = True
+
     @property
     def elapsed_s(self) -> float:
         """Virtual seconds since the level began."""

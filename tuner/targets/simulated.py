@@ -259,7 +259,7 @@ class SimulatedDriver:
             watch=self._watch,
         )
         try:
-            records = run.run()
+            records = await _aside(run)
         except TrialFailed:
             self._spend(run.elapsed_s)
             raise
@@ -294,6 +294,17 @@ class SimulatedDriver:
         self._dead = Failure(Cause.GPU_OOM_UNDER_LOAD, message, evidence=evidence)
         self._bury(self._dead)
         raise TrialFailed(replace(self._dead, cause=Cause.CRASH_UNDER_LOAD, message="every stream broke"))
+
+
+async def _aside(run: LevelRun) -> LevelRecords:
+    """Run a level beside the event loop: one may take half a minute, in which claims are renewed and signals heard."""
+    running = asyncio.ensure_future(asyncio.to_thread(run.run))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        run.end()
+        await asyncio.wait([running])
+        raise
 
 
 def hash_seed(*parts: int) -> int:

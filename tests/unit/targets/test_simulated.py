@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -79,6 +80,20 @@ async def test_starts_and_levels_take_virtual_time() -> None:
     assert target.now() == running.start_s > 30
     records = await load(running)
     assert target.now() == pytest.approx(running.start_s + records.duration_s)
+
+
+async def test_a_long_level_leaves_the_event_loop_to_others_and_ends_when_it_is_cancelled() -> None:
+    running = await start(await acquired())
+    assert running.driver is not None
+    at = Load(rate=60.0)
+    requests = plan_requests(Workload(), at, 100_000, seed=1)  # half a minute of the processor's
+    level = asyncio.create_task(running.driver.level(LevelPlan(at, requests, (), 1e4, 1e4), never))
+    for _ in range(3):
+        await asyncio.sleep(0.01)
+    assert not level.done()
+    level.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(level, 5)
 
 
 async def test_a_started_engine_reports_resolved_settings_and_memory() -> None:
