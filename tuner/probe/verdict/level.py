@@ -47,8 +47,8 @@ _LEAST_TIMEOUT_S = 30.0
 # A full batch takes up to this many times as long as a few requests.
 _SLOWDOWN = 20
 _LONG_SHARE = 1 / 6  # of all time for levels, for one that is not steady before, or a proof
-# The probe's own delay bends a result where it is this share of what is measured; of a closed loop's latencies, which are
-# no promises, where it is noticeable too.
+# The probe's own delay bends a result where it is this share of what is measured; in a closed loop, where nothing is
+# promised of a latency, only where it is noticeable too.
 _LAG_SHARE = 0.05
 _LAG_S = 0.005
 _PROOF = 3
