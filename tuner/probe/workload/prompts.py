@@ -143,5 +143,6 @@ def _content(value: object) -> str | None:
     """A message's content: a text, or parts that are texts, which chat templates put on end; None for another one."""
     if not isinstance(value, list):
         return value if isinstance(value, str) else None
-    texts = [one.get("text") if isinstance(one, dict) and one.get("type") == "text" else None for one in value]
-    return "\n".join(texts) if all(isinstance(text, str) for text in texts) else None
+    texts = [one.get("text") for one in value if isinstance(one, dict) and one.get("type") == "text"]
+    found = [text for text in texts if isinstance(text, str)]
+    return "\n".join(found) if len(found) == len(value) else None
