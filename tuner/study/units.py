@@ -105,7 +105,7 @@ def level(one: Level) -> str:
     void = ", void: the probe was too slow" if one.saturated else ", void: foreign traffic" if one.foreign else ""
     told = f"; {', '.join(parts)}" if parts else ""
     answer = one.answer.value if one.tests else "measured"  # nothing was promised
-    return f"{one.load}: {answer}{void} ({one.requests} requests{told})"
+    return f"{one.load}: {answer}{void} ({one.requests} {'request' if one.requests == 1 else 'requests'}{told})"
 
 
 def statistic(one: Statistic | None) -> str:

@@ -82,7 +82,9 @@ def _test_share(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> S
     for_fail, for_pass = _against(slo, seen, stage), _in_favour(slo, allowed, seen, stage)
     doubtful = for_pass.with_undecided(seen.undecided / seen.requests)
     answer = Answer.UNCERTAIN
-    if above(allowed, for_fail.exceeding, for_fail.count, stage.fail_alpha):
+    # The gaps of a few requests are many, and were all made of the same few seconds.
+    many = slo.metric is not Metric.ITL or seen.requests >= BATCHES
+    if many and above(allowed, for_fail.exceeding, for_fail.count, stage.fail_alpha):
         answer = Answer.FAIL
     elif allowed < STRICTEST:
         clean = exceeding == 0 and seen.undecided == 0 and seen.count >= _LEAST_SEEN

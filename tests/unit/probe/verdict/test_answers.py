@@ -112,6 +112,12 @@ def test_requests_that_are_alike_pass_where_the_bound_is_out_of_reach() -> None:
     assert answer("ttft p95 <= 1s", ttfts(mixed)).answer is Answer.UNCERTAIN
 
 
+def test_the_many_gaps_of_a_few_requests_refute_nothing() -> None:
+    slow = [record(i, sent=i / 10, gaps=(0.1,) * 250) for i in range(10)]
+    assert answer("itl p99 <= 50ms", slow[:9]).answer is Answer.UNCERTAIN
+    assert answer("itl p99 <= 50ms", slow).answer is Answer.FAIL
+
+
 def test_a_mean_of_many_gaps_has_a_thin_tail() -> None:
     spread = np.random.default_rng(5).normal(size=20)
     records = [record(i, sent=0.1 * i, gaps=(0.020 + 0.001 * spread[i // 20],) * 5) for i in range(400)]
