@@ -13,12 +13,10 @@ import asyncio
 import os
 import random
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +24,8 @@ from pathlib import Path
 import httpx
 
 from tests.benchmarks.ground import publish
-from tests.support.command_line import call, command
+from tests.support.command_line import call
+from tests.support.dashboard import serving
 from tuner.core.knob import Candidate
 from tuner.store import Phase, Store, StudyRecord, StudyState, TrialKind, TrialRecord
 
@@ -90,18 +89,6 @@ def add(store: Store, study_id: int, like: TrialRecord, number: int, rng: random
 
 def _at(number: int) -> datetime:
     return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=120 * number)
-
-
-@contextmanager
-def serving(url: str) -> Iterator[tuple[str, int]]:
-    """A dashboard as a process: its address, and its number."""
-    process = subprocess.Popen(command("dashboard", "--port", "0", "--storage", url), stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().split()[4].rstrip("/"), process.pid
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def pages(address: str, paths: Sequence[str]) -> list[list[str]]:
@@ -171,7 +158,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         url = recorded(Path(folder))
         with Store.open(url) as store:
             large, small = multiply(store, "large", TRIALS), multiply(store, "usual", USUAL)
-            with serving(url) as (address, pid):
+            with serving("--storage", url) as served:
+                address, pid = served.url, served.process.pid
                 paths = ["/", "/studies/1", f"/studies/{large.id}", f"/studies/{large.id}/trials/500"]
                 paths.append(f"/api/v1/studies/{large.id}")
                 shown = pages(address, paths)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.browser import Dashboard, Opened, chromium, opener, serving
+from tests.support.browser import Opened, chromium, opener
 from tests.support.command_line import command, environment
 from tests.support.copies import copy_of
+from tests.support.dashboard import Dashboard, serving
 
 
 @pytest.fixture(scope="session")
@@ -57,5 +58,5 @@ def storage(recorded: str, tmp_path: Path) -> str:
 def reading(recorded: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
     """A dashboard that reads, for all tests."""
     home = tmp_path_factory.mktemp("home")
-    with serving(home, "--storage", recorded, variables=environment(home)) as made:
+    with serving("--storage", recorded, variables=environment(home)) as made:
         yield made

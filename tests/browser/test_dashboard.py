@@ -11,8 +11,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import TOKEN, Dashboard, Opened, serving
+from tests.support.browser import TOKEN, Opened
 from tests.support.command_line import command, environment
+from tests.support.dashboard import Dashboard, serving
 
 pytestmark = pytest.mark.browser
 
@@ -142,7 +143,7 @@ def test_a_study_is_followed_while_it_runs(opened: Opened, tmp_path: Path) -> No
         while "trial   0" not in said.read_text():
             assert running.poll() is None, said.read_text()
             time.sleep(0.1)
-        with serving(tmp_path, "--storage", storage, variables=environment(tmp_path)) as served, opened() as page:
+        with serving("--storage", storage, variables=environment(tmp_path)) as served, opened() as page:
             page.route("**/hx-sse*", _late)  # scripts come when they come
             page.goto(f"{served.url}/studies/1")
             page.evaluate("window.same = true")
@@ -164,7 +165,7 @@ def test_a_study_is_followed_while_it_runs(opened: Opened, tmp_path: Path) -> No
 def reviewing(storage: str, tmp_path: Path) -> Iterator[Dashboard]:
     """One in which decisions are made by whoever knows the token."""
     variables = {**environment(tmp_path), "TUNER_DASHBOARD_TOKEN": TOKEN}
-    with serving(tmp_path, "--storage", storage, "--allow", "review", variables=variables) as served:
+    with serving("--storage", storage, "--allow", "review", variables=variables) as served:
         yield served
 
 

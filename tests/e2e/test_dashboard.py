@@ -13,7 +13,8 @@ from tests.e2e.support.cluster import ROOT, Cluster
 from tests.e2e.support.command import Tuner
 from tests.e2e.support.deployment import Document, container, deploy
 from tests.e2e.support.standin import BASELINE_SEQS, WINNER_SEQS, WITH_WINNER, bench, storage
-from tests.support.browser import TOKEN, chromium, opener, serving
+from tests.support.browser import TOKEN, chromium, opener
+from tests.support.dashboard import serving
 
 pytestmark = [pytest.mark.cluster, pytest.mark.browser]
 ROLLOUT_MS = 90_000
@@ -35,7 +36,7 @@ def test_a_winner_is_approved_applied_and_taken_back(cluster: Cluster, engine_si
         made.start(tuner, *WITH_WINNER).succeeded()
         arguments = ("--storage", storage(tuner), "--allow", "apply")
         with (
-            serving(tmp_path, *arguments, variables=variables) as served,
+            serving(*arguments, variables=variables) as served,
             chromium() as browser,
             opener(browser)() as page,
         ):

@@ -1,4 +1,4 @@
-"""The dashboard as a process, and a real browser to look at it with: Chromium, driven by Playwright.
+"""A real browser to look at pages with: Chromium, driven by Playwright.
 
 TUNER_CHROMIUM names its program; else `chromium` of the path is taken. Without one, tests are skipped, unless
 TUNER_BROWSER_REQUIRED is set.
@@ -7,31 +7,17 @@ TUNER_BROWSER_REQUIRED is set.
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.support.command_line import command
-
 TOKEN = "an-example-of-a-token"
 #: Opens a page in a browser of its own: `opened(width, expected=[...], color_scheme=...)`.
 Opened = Callable[..., AbstractContextManager[Page]]
-
-
-@dataclass(frozen=True)
-class Dashboard:
-    """A dashboard that runs as a process: its address, and what it said at the start."""
-
-    url: str
-    said: str
 
 
 @contextmanager
@@ -75,27 +61,3 @@ def opener(browser: Browser) -> Opened:
             context.close()
 
     return open_
-
-
-@contextmanager
-def serving(home: Path, *arguments: str, variables: Mapping[str, str]) -> Iterator[Dashboard]:
-    """`tuner dashboard` with these arguments, at a free port."""
-    process = subprocess.Popen(
-        command("dashboard", "--port", "0", *arguments),
-        env=variables,
-        cwd=home,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        said = process.stdout.readline()
-        found = re.search(r"http://\S+/", said)
-        assert found, said + process.stdout.read()
-        yield Dashboard(found[0].rstrip("/"), said)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-        process.stdout.close()

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import socket
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.command_line import call, command, environment
+from tests.support.command_line import call, environment
 from tests.support.copies import copy_of
+from tests.support.dashboard import serving
 from tuner.store import Store, StudyState
-
-
-@contextmanager
-def _running(home: Path, *arguments: str, **more: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The address it says, and the process, which is ended; what it complains of is in the file "complaints"."""
-    with (home / "complaints").open("w") as complaints:
-        process = subprocess.Popen(
-            command("dashboard", "--port", "0", *arguments),
-            env={**environment(home), **more},
-            stdout=subprocess.PIPE,
-            stderr=complaints,
-            text=True,
-        )
-    assert process.stdout is not None
-    try:
-        found = re.search(r"http://\S+(?=/)", process.stdout.readline())
-        assert found is not None
-        yield found[0], process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 @pytest.mark.parametrize(
@@ -71,29 +46,28 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_the_recorded_study_is_there_for_whoever_wants_to_look_around(tmp_path: Path) -> None:
-    with _running(tmp_path, "--demo") as (url, _):
-        (study,) = httpx.get(f"{url}/api/v1/studies").json()
+    with serving("--demo", variables=environment(tmp_path)) as served:
+        (study,) = httpx.get(f"{served.url}/api/v1/studies").json()
         assert study["conclusion"] == "better"
         assert study["by"] == "demo"
-        assert study["summary"] in httpx.get(f"{url}/studies/{study['id']}").text
+        assert study["summary"] in httpx.get(f"{served.url}/studies/{study['id']}").text
 
 
 def test_the_recorded_study_stands_before_whatever_database_is_usual_and_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "temporary"
     folder.mkdir()
-    usual = {"TUNER_STORAGE": "sqlite:////nowhere/x.db", "TMPDIR": str(folder)}
-    with _running(tmp_path, "--demo", **usual) as (_, process):
+    usual = {**environment(tmp_path), "TUNER_STORAGE": "sqlite:////nowhere/x.db", "TMPDIR": str(folder)}
+    with serving("--demo", variables=usual) as served:
         assert list(folder.iterdir())
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=15) == 128 + signal.SIGTERM
+        served.process.send_signal(signal.SIGTERM)
+        assert served.process.wait(timeout=15) == 128 + signal.SIGTERM
     assert not list(folder.iterdir())
 
 
 def test_the_token_that_it_prints_opens_what_it_allows(small: tuple[str, object], tmp_path: Path) -> None:
     copy = copy_of(small[0], tmp_path / "copy.db")
-    with _running(tmp_path, "--allow", "review", "--storage", copy) as (url, process):
-        assert process.stdout is not None
-        token = process.stdout.readline().split()[-1]
+    with serving("--allow", "review", "--storage", copy, variables=environment(tmp_path)) as served:
+        token, url = served.line().split()[-1], served.url
         decision = {"decision": "rejected", "comment": "not today"}
         assert httpx.post(f"{url}/api/v1/studies/1/reviews", json=decision).status_code == 401
         signed = {"Authorization": f"Bearer {token}"}
@@ -111,12 +85,12 @@ def test_a_signal_ends_it_in_peace_though_somebody_watches_a_study_that_runs(
         store.claims.take(study.id, "elsewhere:1:x", now, 3600)
         store.set_state(study.id, StudyState.SEARCHING, "", now, by="elsewhere:1:x")
     with (
-        _running(tmp_path, "--storage", copy) as (url, process),
-        httpx.stream("GET", f"{url}/studies/{study.id}/live") as watched,
+        serving("--storage", copy, variables=environment(tmp_path)) as served,
+        httpx.stream("GET", f"{served.url}/studies/{study.id}/live") as watched,
     ):
         told = watched.iter_text()
         assert "searching" in next(told)
-        process.send_signal(number)
+        served.process.send_signal(number)
         assert "over" not in "".join(told)  # it asks again, and goes on after a restart
-        assert process.wait(timeout=15) in (0, 128 + number, -number)
-    assert (tmp_path / "complaints").read_text() == ""
+        assert served.process.wait(timeout=15) in (0, 128 + number, -number)
+        assert served.complaints == ""
