@@ -35,11 +35,9 @@ class EventParser:
         """`chunk` without the LF of a CRLF whose CR ended the chunk before (that CR has ended its line already)."""
         if not chunk:
             return chunk
-        if self._after_cr and chunk.startswith(b"\n"):
-            self._after_cr = False
-            return chunk[1:]
+        found = chunk[1:] if self._after_cr and chunk.startswith(b"\n") else chunk
         self._after_cr = chunk.endswith(b"\r")
-        return chunk
+        return found
 
     def _line(self, line: bytes) -> bytes | None:
         if not line:
