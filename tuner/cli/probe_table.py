@@ -143,7 +143,7 @@ def _excluded(held: Held, window: Window | None) -> str:
         rule = "until the engine was full" if window.rule == "until full" else "as planned"
         parts.append(f"the first {window.warmup_requests} ({window.measured_from_s:.1f} s) are warm-up, {rule}")
     if window.late_requests:
-        parts.append(f"the last {window.late_requests} were due while others ran that had not ended")
+        parts.append(f"the last {window.late_requests} were due too shortly before its end")
     if window.cooldown_ended and parts:
         parts.append(f"rates also without {window.cooldown_ended} that ended after the last was sent")
     return f" of {held.recorded}: {'; '.join(parts)}" if parts else ""

@@ -81,8 +81,8 @@ class Window:
     """Which part of a level counts, in seconds since its start.
 
     Latencies and SLO tests leave out the first `warmup_requests`, that is, those due before `measured_from_s`, and
-    where a level was ended while requests ran, the `late_requests` that had ended but were due so late that others
-    beside them still ran: to count the quick ones of these alone would flatter the engine. Rates count what ended after
+    where a level was ended while requests ran, the `late_requests` that were due so late that others beside them still
+    ran: to count the quick ones of these alone would flatter the engine. Rates count what ended after
     `begin_s` and until `end_s`: `warmup_ended` requests had ended before (the engine was filling), and `cooldown_ended`
     ended after (nothing was sent any more). `whole`: there was no such window, and the rates are those of the whole
     level.

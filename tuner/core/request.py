@@ -158,9 +158,9 @@ class Driver(Protocol):
     async def level(self, plan: LevelPlan, stop: Callable[[Sequence[RequestRecord]], bool]) -> LevelRecords:
         """Run one level and return once the engine is drained again (nothing running or waiting).
 
-        `stop` is called at each look with the records so far and ends the level by returning True; requests in flight
-        are then cancelled and not recorded. Raises TrialFailed when the engine stopped serving (cause
-        crash-under-load, refined later by the target), and never raises for single failed requests.
+        `stop` is called at each look (in any thread) with the records so far and ends the level by returning True;
+        requests in flight are then cancelled and not recorded. Raises TrialFailed when the engine stopped serving
+        (cause crash-under-load, refined later by the target), and never raises for single failed requests.
         """
         ...
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from threading import Event
 from typing import Any
 from urllib.parse import quote
 
@@ -31,6 +33,7 @@ from tuner.dashboard.routes import api, comparison, health, plan, review, signin
 from tuner.dashboard.templating import STATIC, prepare, render
 from tuner.store import Store, StoreError, Unknown
 
+_LOG = logging.getLogger(__name__)
 _SMALLEST_ZIPPED = 1024
 
 
@@ -75,16 +78,22 @@ class _App(FastAPI):
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    reading_ahead = asyncio.create_task(asyncio.to_thread(_read_ahead, app.state.reading))
+    over = Event()
+    reading_ahead = asyncio.create_task(asyncio.to_thread(_read_ahead, app.state.reading, over))
     yield
-    await reading_ahead
+    over.set()
     await app.state.changes.close()
+    await reading_ahead
 
 
-def _read_ahead(reading: Reading) -> None:
+def _read_ahead(reading: Reading, over: Event) -> None:
     """Have the newest studies in memory before anybody asks for one."""
-    with suppress(StoreError):  # whoever asks is told
-        reading.overviews()
+    try:
+        for _ in reading.newest_first():
+            if over.is_set():
+                return
+    except Exception:  # whoever asks is told
+        _LOG.warning("what is in the database could not be read ahead", exc_info=True)
 
 
 def _name_errors(app: FastAPI) -> None:

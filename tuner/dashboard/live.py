@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from tuner.dashboard.reading import Reading
 from tuner.dashboard.templating import alone
 from tuner.store import StoreError, Unknown
-from tuner.study.report import standing
+from tuner.study.standing import state_of
 
 _LOG = logging.getLogger(__name__)
 _EVERY_S = 1.0
-#: Of one core, at most, for making one study's page anew, which a long one would often need; to send it costs as much.
+#: Of one core, for making one study's page anew, which a long one would often need; to send it costs as much. It is
+#: more where a page of a long study takes more than a tenth of a second: nobody shall wait longer than ten.
 _SHARE = 0.01
 _LONGEST_S = 10.0
 #: A comment now and then, so that a connection that is dead is noticed, and proxies keep one that is not.
@@ -120,7 +121,7 @@ class Live:
     def _look(self, study_id: int) -> object:
         """What is another whenever the page is: that a killed study's claim has expired is entered nowhere."""
         store = self._reading.store
-        return store.stamp(study_id), standing(store.study_by_id(study_id))
+        return store.stamp(study_id), state_of(store.study_by_id(study_id))
 
     def _message(self, study_id: int) -> tuple[bytes, bool, float]:
         """The page as an event, whether the study goes on, and the processor's seconds that it took.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any
 
 from tuner.dashboard.views.study import StudyView
 from tuner.store import Store, StudyRecord, TrialRecord
-from tuner.study.report import standing
+from tuner.study.standing import state_of
 
 #: Studies of a thousand trials take some ten megabytes each.
 _KEPT = 20
@@ -20,13 +21,20 @@ class Reading:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._overviews: dict[int, tuple[object, dict[str, Any]]] = {}
-        self._views: dict[int, tuple[object, StudyView]] = {}
+        self._views: OrderedDict[int, tuple[object, StudyView]] = OrderedDict()
         self._keeping = Lock()
+        self._turns: defaultdict[int, Lock] = defaultdict(Lock)  # of those who ask for the same study
 
     def overviews(self) -> list[dict[str, Any]]:
         """All studies as `tuner studies` lists them, oldest first, with `id`, `by` and `budget`."""
         stamps = self.store.stamps()
         return [self._overview(study, stamps.get(study.id)) for study in self.store.studies()]
+
+    def newest_first(self) -> Iterator[dict[str, Any]]:
+        """The same, one after the other, the newest first."""
+        stamps = self.store.stamps()
+        for study in reversed(self.store.studies()):
+            yield self._overview(study, stamps.get(study.id))
 
     def study(self, study_id: int) -> StudyView:
         """One study, its trials in short; from memory where nothing was entered since. Raises Unknown."""
@@ -38,22 +46,29 @@ class Reading:
         return self.store.trial(study_id, number)
 
     def _view(self, study: StudyRecord, entered: object) -> StudyView:
-        stamp = (entered, standing(study))
-        with self._keeping:  # who asks for the same study meanwhile waits for it, and does not read it once more
-            kept = self._views.get(study.id)
-            if kept is None or kept[0] != stamp:
-                view = StudyView(study, self.store.trials(study.id, short=True), self.store.reviews.of(study.id))
-                kept = self._views[study.id] = (stamp, view)
-                while len(self._views) > _KEPT:
-                    del self._views[next(iter(self._views))]
-            return kept[1]
+        stamp = (entered, state_of(study))
+        with self._keeping:
+            turn = self._turns[study.id]
+        with turn:  # who asks for the same study meanwhile waits for it, and does not read it once more
+            with self._keeping:
+                kept = self._views.get(study.id)
+                if kept is not None and kept[0] == stamp:
+                    self._views.move_to_end(study.id)
+                    return kept[1]
+            view = StudyView(study, self.store.trials(study.id, short=True), self.store.reviews.of(study.id))
+            with self._keeping:
+                self._views[study.id] = (stamp, view)
+                self._views.move_to_end(study.id)
+                if len(self._views) > _KEPT:
+                    self._views.popitem(last=False)
+            return view
 
     def _overview(self, study: StudyRecord, entered: object) -> dict[str, Any]:
         """From memory where nothing was entered since; whether somebody works on it is asked each time."""
         kept = self._overviews.get(study.id)
         if kept is None or kept[0] != entered:
             kept = self._overviews[study.id] = (entered, listed(self._view(study, entered)))
-        return {**kept[1], "state": standing(study)}
+        return {**kept[1], "state": state_of(study)}
 
 
 def listed(view: StudyView) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from tuner.core.errors import TunerError
 from tuner.dashboard.views.study import StudyView
 from tuner.study.rival import random_search
 
+_LOG = logging.getLogger(__name__)
 _KEPT = 100
 _Found = Sequence[tuple[float, float]]
 
@@ -38,7 +40,14 @@ class Rivals:
             if self._closed:
                 return ()
             if key not in self._known:
-                self._known[key] = await self._aside(view)
+                try:
+                    found = await self._aside(view)
+                except Exception:  # a mistake in here, which is no finding: the picture does without
+                    _LOG.exception("what random search finds for study %d", view.study.id)
+                    return ()
+                if self._closed:
+                    return ()
+                self._known[key] = found
                 if len(self._known) > _KEPT:
                     self._known.popitem(last=False)
             return self._known[key]
@@ -56,19 +65,24 @@ class Rivals:
         self._working = working
 
         def work() -> None:
-            found: _Found = ()
+            found: _Found | Exception
             try:
                 found = _found(view)
-            finally:
-                with suppress(RuntimeError):  # the loop has ended meanwhile
-                    loop.call_soon_threadsafe(_settle, working, found)
+            except Exception as error:
+                found = error
+            with suppress(RuntimeError):  # the loop has ended meanwhile
+                loop.call_soon_threadsafe(_settle, working, found)
 
         threading.Thread(target=work, name="rival", daemon=True).start()
         return await working
 
 
-def _settle(future: asyncio.Future[_Found], found: _Found) -> None:
-    if not future.done():
+def _settle(future: asyncio.Future[_Found], found: _Found | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(found, Exception):
+        future.set_exception(found)
+    else:
         future.set_result(found)
 
 

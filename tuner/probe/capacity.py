@@ -316,4 +316,4 @@ class _Search:
         if not served:
             return 0.0
         tokens = [(level.total_token_rate - level.output_token_rate) / level.request_rate for level in served]
-        return float(np.average(tokens, weights=[level.requests for level in served]))
+        return float(np.average(tokens, weights=[level.request_rate * level.duration_s for level in served]))

@@ -176,6 +176,6 @@ def _as_far(running: Running, slos: Sequence[Slo], limits: Limits) -> Level:
     size = Size(planned.warmup, max(1, len(plan.requests) - planned.warmup), plan.timeout_s, plan.max_s)
     duration_s = max(record.end_s for record in records)
     level = LevelTest(plan.load, tuple(slos), plan.requests, size).level(
-        LevelRecords(records, duration_s, len(records))
+        LevelRecords(records, duration_s, len(plan.requests))
     )
     return replace(level, answer=Answer.UNCERTAIN) if level.answer is Answer.PASS else level

@@ -53,10 +53,16 @@ async def export(winner: Winner, format_: str, cluster: Cluster) -> str:
 
 async def exports(winner: Winner, client: Client | None, why: str = _NO_CLUSTER) -> dict[str, Export]:
     """Every format there is. `why` is said of those that need a cluster where there is no client."""
-    live = await _live(winner, client, why)
-    return {
-        name: _export(winner, name, as_flags(winner) if format_.alone else live) for name, format_ in FORMATS.items()
-    }
+    alone, live = _alone(winner), await _live(winner, client, why)
+    return {name: _export(winner, name, alone if format_.alone else live) for name, format_ in FORMATS.items()}
+
+
+def _alone(winner: Winner) -> Result | str:
+    """The winner's flags, or why they can't be had."""
+    try:
+        return as_flags(winner)
+    except TunerError as error:
+        return str(error)
 
 
 async def _live(winner: Winner, client: Client | None, why: str) -> Result | str:

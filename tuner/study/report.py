@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from tuner.core.errors import InvalidInput
@@ -12,10 +11,9 @@ from tuner.core.workload import Objective
 from tuner.store import Store, StudyRecord, TrialRecord
 from tuner.store.codec import encode
 from tuner.study.budget import killed_starts, spent_gpu_s
-from tuner.study.claim import abandoned
 from tuner.study.judge import WORST_VIOLATION
 from tuner.study.spec import ObjectiveSpec
-from tuner.study.standing import baseline, value_of
+from tuner.study.standing import baseline, state_of, value_of
 
 
 def find_study(store: Store, name: str | None) -> StudyRecord:
@@ -49,7 +47,7 @@ def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any
     result: Mapping[str, Any] = study.result or {}
     return {
         "name": study.name,
-        "state": standing(study),
+        "state": state_of(study),
         "detail": study.detail,
         "target": study.target,
         "conclusion": result.get("conclusion"),
@@ -63,11 +61,6 @@ def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any
         "created": study.created.isoformat(timespec="seconds"),
         "updated": study.updated.isoformat(timespec="seconds"),
     }
-
-
-def standing(study: StudyRecord) -> str:
-    """Where a study stands, in one word."""
-    return "interrupted" if abandoned(study, datetime.now(UTC)) else study.state.value
 
 
 #: Fields of a level with some thousand numbers, which only a picture can show.

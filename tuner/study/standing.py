@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from tuner.core.knob import Candidate
 from tuner.store import StudyRecord, TrialKind, TrialRecord
+from tuner.study.claim import abandoned
 from tuner.study.judge import better
+
+
+def state_of(study: StudyRecord) -> str:
+    """A study's state in one word, that nobody works on it any more included."""
+    return "interrupted" if abandoned(study, datetime.now(UTC)) else study.state.value
 
 
 def baseline(trials: Sequence[TrialRecord]) -> TrialRecord | None:

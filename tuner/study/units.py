@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tuner.core.knob import Value, as_text
 from tuner.core.measurement import Level, SloTest, Statistic
+from tuner.core.request import UNFINISHED
 from tuner.core.workload import Count, Objective, ObjectiveKind
 
 #: Latencies by their name in a measurement, as people write them.
@@ -99,7 +100,7 @@ def changed(values: Mapping[str, Value]) -> str:
 def level(one: Level) -> str:
     """One level on one line: load, answer, each SLO's statistic against its bound, and what went wrong."""
     parts = [f"{test.slo.split(' <=')[0]} {_against(test)}" for test in one.tests]
-    parts += [f"{count} {kind}" for kind, count in one.errors.items()]
+    parts += [f"{count} {kind}" for kind, count in one.errors.items() if kind != UNFINISHED]
     if one.overload > 0 and one.load.rate is not None:
         parts.append(f"fell behind: {number(one.request_rate)} req/s served")
     void = ", void: the probe was too slow" if one.saturated else ", void: foreign traffic" if one.foreign else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from tuner.core.cause import Cause, Failure, TrialFailed
@@ -259,12 +260,9 @@ class SimulatedDriver:
             watch=self._watch,
         )
         try:
-            records = await _aside(run)
-        except TrialFailed:
+            return await _aside(run)
+        finally:
             self._spend(run.elapsed_s)
-            raise
-        self._spend(records.duration_s)
-        return records
 
     async def greedy(self, prompts: Sequence[str], max_tokens: int) -> tuple[GreedyOutput, ...]:
         """What this engine writes at temperature 0."""
@@ -303,7 +301,10 @@ async def _aside(run: LevelRun) -> LevelRecords:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         run.end()
-        await asyncio.wait([running])
+        while not running.done():  # its engine is taken down next, however often somebody asks to be quick
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([running])
+        running.exception()  # has nobody else to tell
         raise
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 import httpx
 import pytest
 
 from tests.integration.dashboard.conftest import BASE, SAME_SITE, TOKEN, Open, by_proxy
 from tuner.core.errors import InvalidInput
 from tuner.dashboard.config import Config, Right, SignIn
+from tuner.dashboard.live import ALIVE
+from tuner.dashboard.routes import study
 
 APPROVE = {"decision": "approved", "comment": "ship it"}
 
@@ -188,6 +193,21 @@ async def test_a_session_that_was_signed_out_opens_nothing_by_a_copy_of_its_cook
         for _ in range(2):
             client.cookies.set(name, cookie)
             assert (await client.get("/")).status_code == 303
+
+
+async def test_who_follows_a_study_is_asked_again_now_and_then(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as client:
+        app = client.app  # type: ignore[attr-defined]
+
+        async def messages(_: int) -> AsyncIterator[bytes]:
+            while True:
+                yield ALIVE
+                await asyncio.sleep(0.01)
+
+        monkeypatch.setattr(app.state.live, "messages", messages)
+        monkeypatch.setattr(study, "_ASKED_ANEW_S", 0.1)
+        said = await asyncio.wait_for(client.get("/studies/1/live"), 5)
+        assert said.text.startswith(ALIVE.decode())
 
 
 async def test_who_has_not_seen_the_last_word_does_not_have_it(reviewing: httpx.AsyncClient) -> None:

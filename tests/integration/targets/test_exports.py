@@ -57,6 +57,13 @@ async def test_what_needs_the_deployment_says_why_it_can_not_be_had(server: ApiS
             assert why in found[name].reason
 
 
+async def test_a_setting_that_its_engine_no_longer_knows_says_so_in_every_format() -> None:
+    unknown = replace(SIMULATED, candidate=Candidate.of(no_such_knob=1))
+    for one in (await exports(unknown, None)).values():
+        assert one.text == ""
+    assert "no_such_knob" in (await exports(unknown, None))["flags"].reason
+
+
 async def test_a_winner_that_runs_already_is_no_patch_and_no_change_of_somebody_else(
     server: ApiServer, client: Client
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, suppress
 
@@ -16,6 +17,7 @@ from tuner.dashboard.routes.parts import StudyId, TheReading, page
 from tuner.store import StoreError
 
 router = APIRouter()
+_ASKED_ANEW_S = 900.0
 
 
 @router.get("/studies/{study_id}")
@@ -54,10 +56,10 @@ def report(_who: Asking, reading: TheReading, study_id: StudyId) -> Response:
 
 
 async def _while_signed_in(request: Request, messages: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
-    """A page may be left open for days: it ends with the session by which it was opened."""
-    session = dict(request.session)
+    """A page may be left open for days: now and then it has to ask anew, as somebody who may, and does so by itself."""
+    session, until = dict(request.session), time.monotonic() + _ASKED_ANEW_S
     async with aclosing(messages):
         async for message in messages:
-            if session in request.app.state.ended:
+            if session in request.app.state.ended or time.monotonic() > until:
                 return
             yield message

@@ -1,8 +1,8 @@
 """The server's own view of a level: its metrics before, about once a second during, and after it.
 
 The looks are small requests of the probe's own process, beside the load. A server that answers them slowly is asked
-less often, down to once in five seconds, so that they take up a hundredth of the time: it may compute tokens in the
-process that answers.
+less often, so that they take up a hundredth of the time, but once in five seconds at least: it may compute tokens in
+the process that answers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tuner.core.serverside import Gauge, ServerSample, ServerSamples, ServerView
 from tuner.probe.client.control import Control
 
 _PERIOD_S, _LONGEST_S = 1.0, 5.0
+_PATIENCE_S = 1.0
 _SHARE = 0.01
 _COUNTERS = (
     "requests",
@@ -53,13 +54,17 @@ class Sampling:
         while True:
             await asyncio.sleep(pause_s)
             asked = loop.time()
-            values = await control.look(_PERIOD_S)
-            took_s = loop.time() - asked
+            values = await control.look(_PATIENCE_S)
+            pause_s = pause_after(loop.time() - asked)
             if values:
                 self.during.append(ServerSample(loop.time() - start, values))
             else:
                 self.missed += 1
-            pause_s = min(max(_PERIOD_S, took_s / _SHARE), _LONGEST_S) - took_s
+
+
+def pause_after(took_s: float) -> float:
+    """Seconds to wait after a look that took so long."""
+    return max(0.0, min(max(_PERIOD_S, took_s / _SHARE), _LONGEST_S) - took_s)
 
 
 @contextlib.asynccontextmanager

@@ -83,7 +83,7 @@ def _test_share(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> S
     doubtful = for_pass.with_undecided(seen.undecided / seen.requests)
     answer = Answer.UNCERTAIN
     # The gaps of a few requests are many, and were all made of the same few seconds.
-    many = slo.metric is not Metric.ITL or seen.requests >= BATCHES
+    many = slo.metric is not Metric.ITL or batches_of(seen.requests) > 0
     if many and above(allowed, for_fail.exceeding, for_fail.count, stage.fail_alpha):
         answer = Answer.FAIL
     elif allowed < STRICTEST:

@@ -47,8 +47,8 @@ _LEAST_TIMEOUT_S = 30.0
 # A full batch takes up to this many times as long as a few requests.
 _SLOWDOWN = 20
 _LONG_SHARE = 1 / 6  # of all time for levels, for one that is not steady before, or a proof
-# The probe's own delay bends a result where it is this share of what is measured; in a closed loop, where nothing is
-# promised of a latency, only where it is noticeable too.
+# The probe's own delay bends a result where it is this share of what is measured; a throughput only where it is
+# noticeable too.
 _LAG_SHARE = 0.05
 _LAG_S = 0.005
 _PROOF = 3
@@ -166,7 +166,7 @@ class LevelTest:
     def level(self, found: LevelRecords) -> Level:
         """The level as measured."""
         if not self._stopped:
-            self._look(found.records, last=True)
+            self._look(found.records, last=True, told=len(found.records) >= found.sent)
         counted = self._counted
         rates = rates_of(found.records, self._warmup)
         samples = samples_of(counted)
@@ -225,10 +225,12 @@ class LevelTest:
         probe's fault where something exceeded a bound, and the statistic would be within it without the delay. A closed
         loop's throughput is clients / e2e.
         """
-        if self.load.concurrency is not None or not self.slos:
-            e2e = latencies(Metric.E2E, counted)
-            return found.lag_p99_s > _LAG_S and (len(e2e) == 0 or found.lag_p99_s > _LAG_SHARE * float(np.median(e2e)))
-        return any(self._bent_test(slo, test, found) for slo, test in zip(self.slos, self._tests, strict=True))
+        if any(self._bent_test(slo, test, found) for slo, test in zip(self.slos, self._tests, strict=True)):
+            return True
+        if self.load.concurrency is None and self.slos:
+            return False
+        e2e = latencies(Metric.E2E, counted)
+        return found.lag_p99_s > _LAG_S and (len(e2e) == 0 or found.lag_p99_s > _LAG_SHARE * float(np.median(e2e)))
 
     def _bent_test(self, slo: Slo, test: SloTest, found: LevelRecords) -> bool:
         # Between two tokens it does not matter when the request was sent.
@@ -246,13 +248,13 @@ class LevelTest:
             return Answer.FAIL
         return Answer.UNCERTAIN if Answer.UNCERTAIN in answers or not self._steady else Answer.PASS
 
-    def _look(self, records: Sequence[RequestRecord], last: bool = False) -> bool:
+    def _look(self, records: Sequence[RequestRecord], last: bool = False, told: bool = False) -> bool:
         """Test the SLOs on what is known so far; whether nothing more is to come of it.
 
         They can pass by what a steady engine did only. Until it is steady, what it did since the planned warm-up can
         refute them: an engine that fills is quicker than a full one.
         """
-        known = cohort(self.requests, records)
+        known = cohort(self.requests, records, told=told)
         steadiness = self._steadiness(records)
         seen = measured(known, steadiness.warmup)
         spans = len(seen) >= steadiness.least

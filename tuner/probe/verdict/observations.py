@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from tuner.core.request import UNFINISHED, PlannedRequest, RequestRecord
 from tuner.core.slo import Metric, Slo
 
+_TOLD_PERCENTILE = 95
+
 
 @dataclass(frozen=True)
 class Observations:
@@ -109,18 +111,24 @@ def _over(least: float, bound: float) -> Sequence[float]:
     return (least,) if least > bound else ()
 
 
-def cohort(planned: Sequence[PlannedRequest], records: Sequence[RequestRecord]) -> tuple[RequestRecord, ...]:
+def cohort(
+    planned: Sequence[PlannedRequest], records: Sequence[RequestRecord], *, told: bool = False
+) -> tuple[RequestRecord, ...]:
     """The records that may be looked at while requests still run, without favouring the quick ones.
 
-    Of all requests that were due longer ago than the slowest finished one took: those that ended, and those that did
-    not (as unfinished ones, of their age). Later requests are left out whether or not they have ended. Where every
-    planned request has ended, all of them are returned. `planned[i].index` is i.
+    Of all requests that were due longer ago than the slowest one took that did its work: those that ended, and those
+    that did not (as unfinished ones, of their age). Later requests are left out whether or not they have ended. Where
+    every planned request has ended, all of them are returned. `planned[i].index` is i.
+
+    `told`: the records also hold what still runs, as far as it has come. Then few need be left out: one in twenty may
+    be slower.
     """
     ended = [record for record in records if record.error != UNFINISHED]
     if len(ended) == len(planned) or not records:
         return tuple(records)
     now = max(record.end_s for record in records)
-    cut = now - max((record.e2e_s for record in ended), default=0.0)
+    took = [record.e2e_s for record in ended if record.ok] or [record.e2e_s for record in ended] or [0.0]
+    cut = now - float(np.percentile(took, _TOLD_PERCENTILE if told else 100))
     seen = {record.planned.index: record for record in records}
     found = []
     next_sent = now

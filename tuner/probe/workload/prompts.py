@@ -119,7 +119,7 @@ def _prompt(line: str) -> FilePrompt:
     value = json_object(line, '{"prompt": "text"} or {"messages": [...]}')
     prompt = value.get("prompt")
     messages = () if isinstance(prompt, str) else _messages(value.get("messages"))
-    text = prompt if isinstance(prompt, str) else "\n\n".join(content for _, content in messages)
+    text = prompt if isinstance(prompt, str) else "\n\n".join(content for _, content in messages if content)
     if not text:
         raise ValueError(
             f'{short(value)} has no text; allowed: "prompt" (non-empty text) or "messages", each with "role" and '

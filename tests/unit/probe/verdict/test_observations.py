@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from tests.unit.probe.records import record
-from tuner.core.request import PlannedRequest
+from tuner.core.request import UNFINISHED, PlannedRequest
 from tuner.core.slo import parse_slo
 from tuner.probe.verdict.observations import cohort, observe
 
@@ -68,3 +70,20 @@ def test_a_turn_that_waits_for_its_conversation_is_not_held_against_the_engine()
     assert seen[1].scheduled_s == 1.0
     assert seen[2].scheduled_s == done[0].end_s + 5.0
     assert 3 not in seen
+
+
+def test_one_slow_answer_hides_few_requests_where_it_is_told_how_far_all_have_come() -> None:
+    records = [record(i, sent=0.1 * i, ttft=29.0 if i == 5 else 0.5) for i in range(290)]
+    running = record(290, sent=29.0, error=UNFINISHED)
+    planned = [one.planned for one in (*records, running)]
+
+    assert len(cohort(planned, [*records, running])) == 6
+    assert len(cohort(planned, [*records, running], told=True)) == pytest.approx(290, abs=10)
+
+
+def test_what_timed_out_is_no_measure_of_how_long_answers_take() -> None:
+    records = [record(i, sent=0.1 * i, ttft=0.5) for i in range(290)]
+    records[5] = record(5, sent=0.5, ttft=29.0, error="timeout")
+    planned = [*(one.planned for one in records), PlannedRequest(290, 10, 3, 29.0)]
+
+    assert len(cohort(planned, records)) == pytest.approx(290, abs=10)

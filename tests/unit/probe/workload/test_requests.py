@@ -120,12 +120,13 @@ def test_mistakes_in_a_file_are_told_together_with_their_lines(tmp_path: Path) -
     path.write_text(
         '{"prompt": "fine"}\nnot json\n[1]\n{"prompt": ""}\n{"prompt": "x", "output_tokens": 0}\n'
         '{"messages": [{"role": "user", "content": [{"type": "image_url", "text": "x"}]}]}\n{"messages": ["text"]}\n'
+        '{"messages": [{"role": "user", "content": ""}]}\n'
     )
 
     with pytest.raises(InvalidInput) as caught:
         read_prompts(str(path))
 
-    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{path}:{n}" for n in range(2, 8)]
+    assert [problem.split(": ")[0] for problem in caught.value.problems] == [f"{path}:{n}" for n in range(2, 9)]
     assert all("allowed" in problem for problem in caught.value.problems)
 
 

@@ -1,0 +1,75 @@
+"""What pages are read from: nothing twice, and nobody waits for another study's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from tests.integration.dashboard.conftest import HOSTS
+from tuner.dashboard import reading
+from tuner.dashboard.app import create_app
+from tuner.dashboard.config import Config
+from tuner.dashboard.reading import Reading
+from tuner.store import Store
+
+
+@pytest.fixture
+def two(database: str) -> str:
+    """A database with two studies."""
+    with Store.open(database) as store:
+        first = store.studies()[0]
+        store.create_study(name="other", spec=first.spec, target="t", info=first.info, now=first.created)
+    return database
+
+
+async def test_what_is_in_memory_waits_for_no_other_study(two: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(two, read_only=True) as store:
+        known = Reading(store)
+        first = known.study(1)
+        begun, go_on = threading.Event(), threading.Event()
+        trials = store.trials
+
+        def slow(study_id: int, **more: Any) -> Any:
+            begun.set()
+            go_on.wait(10)
+            return trials(study_id, **more)
+
+        monkeypatch.setattr(store, "trials", slow)
+        other = asyncio.create_task(asyncio.to_thread(known.study, 2))
+        await asyncio.to_thread(begun.wait, 10)
+        assert await asyncio.wait_for(asyncio.to_thread(known.study, 1), 5) is first
+        go_on.set()
+        assert (await other).study.name == "other"
+
+
+def test_what_was_looked_at_last_is_kept_longest(two: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "_KEPT", 2)
+    with Store.open(two) as store:
+        first = store.studies()[0]
+        third = store.create_study(name="third", spec=first.spec, target="t", info=first.info, now=first.created)
+        known = Reading(store)
+        kept = known.study(1)
+        for study_id in (2, 1, third.id):
+            known.study(study_id)
+        assert known.study(1) is kept
+
+
+async def test_a_database_that_can_not_be_read_ahead_ends_in_order(two: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Reading) -> None:
+        raise ValueError("no such state")
+
+    monkeypatch.setattr(Reading, "newest_first", broken)
+    with Store.open(two, read_only=True) as store:
+        app = create_app(Config(hosts=HOSTS), store)
+        closed = []
+
+        async def close() -> None:
+            closed.append(True)
+
+        monkeypatch.setattr(app.state.changes, "close", close)
+        async with app.router.lifespan_context(app):
+            pass
+    assert closed == [True]
