@@ -116,7 +116,7 @@ def level_facts(held: Held) -> Iterator[tuple[str, str]]:
     state = "cut off" if held.partial else f"void: {why}" if (why := void(level)) else ""
     yield "load", f"{level.load} for {units.duration(level.duration_s)}" + (f" ({state})" if state else "")
     yield "requests", f"{level.requests} measured{_excluded(held, level.window)}"
-    if level.load.rate is not None:
+    if level.load.rate is not None and not held.partial:
         yield "lateness", f"99 of 100 were sent at most {units.seconds(level.lag_p99_s)} after they were due"
     rates = f"{units.number(level.request_rate)} req/s, {units.number(level.output_token_rate)} output tok/s"
     yield "served", f"{rates}, {units.number(level.total_token_rate)} total tok/s"

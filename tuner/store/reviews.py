@@ -31,13 +31,13 @@ class Reviews:
         vouched: bool,
         seen: int | None = None,
     ) -> Review:
-        """Keep a decision. Raises Unknown for an unknown study, Refused where there are more than were `seen`."""
+        """Keep a decision. Raises Unknown for an unknown study, Refused where there are others than were `seen`."""
         made = Review(study_id, decision, comment, who, now, vouched)
         with self._database.writing() as connection:
             rows.study_by_id(connection, study_id)
             stamps.touch(connection, study_id)  # holds the study, so that of two decisions at once one is the second
             if seen is not None:
-                _refuse_unseen(self._decided(connection, study_id)[seen:])
+                _refuse_unseen(self._decided(connection, study_id), seen)
             connection.execute(insert(reviews).values(**{**vars(made), "decision": decision.value}))
         return made
 
@@ -51,8 +51,10 @@ class Reviews:
         return [decode(Review, row._mapping) for row in connection.execute(query)]
 
 
-def _refuse_unseen(later: list[Review]) -> None:
-    if later:
-        one = later[-1]
+def _refuse_unseen(made: list[Review], seen: int) -> None:
+    if seen > len(made):
+        raise Refused(f"of {seen} decisions there are {len(made)}; look at it again, then decide")
+    if seen < len(made):
+        one = made[-1]
         words = f" ({one.comment})" if one.comment else ""
         raise Refused(f"{one.who} decided meanwhile: {one.decision.value}{words}; look at it again, then decide")

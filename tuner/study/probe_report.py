@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from tuner import __version__
-from tuner.core.cause import Failure
+from tuner.core.cause import Cause, Failure
 from tuner.core.measurement import QUANTILES, Answer, Level, Measurement, SloTest
 from tuner.core.request import UNFINISHED
 from tuner.probe.run import Held
@@ -81,10 +81,12 @@ class ProbeResult:
     def verdict(self) -> Answer | None:
         """Whether every SLO passed at every level that was asked for, or at some rate where the capacity was asked for.
 
-        None where there was no SLO. What was void, or is missing, is not certain.
+        None where there was no SLO. What was void, or is missing, is not certain; a server that broke down has failed.
         """
         if not self.asked.slos:
             return None
+        if self.failure is not None and self.failure.cause is Cause.CRASH_UNDER_LOAD:
+            return Answer.FAIL
         if self.measurement is not None:
             return Answer.PASS if self.measurement.value is not None else self.measurement.level.answer
         if not self.asked.loads:  # of a search that did not end; levels that fail belong to it
@@ -169,6 +171,7 @@ def _level(held: Held, series: bool) -> dict[str, Any]:
     level = held.level
     return {
         **{name: value for name, value in encode(level).items() if series or name not in SERIES},
+        "lag_p99_s": None if held.partial else level.lag_p99_s,  # told at a level's end
         "margins": margins(level.tests),
         "recorded": held.recorded,
         "partial": held.partial,

@@ -129,6 +129,8 @@ async def test_the_verdict_counts_only_what_was_shown() -> None:
     assert replace(result, held=(void, result.held[1])).verdict is Answer.UNCERTAIN
     assert (await _measured(rate="5", requests="40")).verdict is None
     assert (await _sweep()).verdict is Answer.FAIL
+    assert replace(result, failure=Failure(Cause.CRASH_UNDER_LOAD, "gone")).verdict is Answer.FAIL
+    assert replace(result, held=result.held[:1], failure=Failure(Cause.PROBE_ERROR, "ours")).verdict is not Answer.FAIL
 
 
 async def test_the_json_is_plain_and_whole() -> None:

@@ -45,6 +45,11 @@ def test_the_workload_is_that_of_a_study_s_options() -> None:
     assert (asked.workload.shared_prefix, asked.workload.api, asked.seed) == (64, Api.CHAT, 7)
 
 
+def test_every_run_has_texts_of_its_own_unless_a_seed_is_named() -> None:
+    assert _read(rate="1").seed != _read(rate="1").seed
+    assert _read(rate="1", seed="0").seed == 0
+
+
 def test_without_an_slo_nothing_is_promised_but_a_capacity_needs_one_and_says_which() -> None:
     assert _read(rate="1").slos == ()
     assert _read(concurrency="4").slos == ()

@@ -38,6 +38,10 @@ _REFUSED_IN_A_ROW = 3
 #: What a header's name may be (RFC 9110, section 5.6.2), as a regular expression.
 HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _NAME = re.compile(HEADER_NAME)
+#: How a request's body travels, which is ours to say.
+_OURS = frozenset(
+    {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
+)
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
@@ -71,6 +75,8 @@ def headers_of(api_key: str | None, own: Mapping[str, str]) -> Mapping[str, str]
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"header {name!r}: allowed are letters, digits and -, as in X-Team")
+        if name.lower() in _OURS:
+            raise InvalidInput(f"header {name}: is said by tuner itself, by what it sends; leave it out")
         if not _VALUE.fullmatch(value):  # the value may be a secret
             raise InvalidInput(f"header {name}: its value holds what can't be sent; allowed: one line of ASCII text")
     return headers

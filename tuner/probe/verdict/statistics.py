@@ -37,6 +37,8 @@ Values = NDArray[np.float64]
 
 #: The metric beside those that an SLO can bound.
 ITL_PER_TOKEN = "itl_per_token"
+# Fewer ends than that, in a time that begins and ends with one, say little of how many there are in a second.
+_LEAST_INSIDE = 10
 _DIGITS = 4  # of a quantile that is kept: 0.05 % is finer than a level can tell
 
 
@@ -174,7 +176,7 @@ def rates_of(records: Sequence[RequestRecord], warmup: int) -> Rates:
     last_sent = max(record.sent_s for record in records)
     begin = ended[warmup - 1].end_s if 0 < warmup <= len(ended) else min(record.sent_s for record in records)
     inside = [record for record in ended if begin < record.end_s <= last_sent]
-    whole = len(inside) < 2
+    whole = len(inside) < _LEAST_INSIDE
     if whole:
         begin, inside = min(record.sent_s for record in records), ended
     window = inside[-1].end_s - begin

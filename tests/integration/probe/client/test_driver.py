@@ -194,6 +194,7 @@ async def test_the_api_key_is_sent() -> None:
         ({"X Team": "a"}, "header 'X Team'"),
         ({"X-Team": "a\r\nHost: b"}, "header X-Team"),
         ({"X-Team": "\u20ac"}, "X-Team"),
+        ({"content-Length": "5"}, "header content-Length: is said by tuner itself"),
     ],
 )
 def test_headers_that_can_not_be_sent_are_refused(headers: dict[str, str], said: str) -> None:
