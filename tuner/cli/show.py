@@ -14,7 +14,7 @@ from tuner.cli.output import emit, print_facts, print_table
 from tuner.core.workload import Objective
 from tuner.store import StudyRecord, TrialKind, TrialRecord
 from tuner.study import units
-from tuner.study.answer import measured
+from tuner.study.answer import measured, proven
 from tuner.study.confirm import Conclusion
 from tuner.study.report import find_study, margins, objective_of, outcome, overview, report
 from tuner.study.standing import baseline, changes, recommended, value_of
@@ -60,6 +60,7 @@ def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str
         "state": told["state"] + (f": {study.detail}" if study.detail and not answered else ""),
         "answer": Text(_answer(told), style="bold"),
         "measured": measured(study),
+        "proven": proven(study, trials),
         "why": result.get("reason") or "",
         "winner": "" if winner is None else units.changed(winner),
         "no effect": ", ".join(result.get("ineffective") or ()),

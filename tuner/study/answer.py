@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tuner.core.workload import Count, ObjectiveKind
-from tuner.store import StudyRecord
+from tuner.store import StudyRecord, TrialRecord
 from tuner.study import units
 from tuner.study.report import objective_of
+from tuner.study.standing import proven_rates
 
 
 def measured(study: StudyRecord) -> str:
@@ -27,6 +28,16 @@ def measured(study: StudyRecord) -> str:
         return values  # answers have other lengths than `output` says
     tokens = workload["output"]["mean"]
     return f"{values} ({units.number(before / tokens)} -> {units.number(after / tokens)} req/s)"
+
+
+def proven(study: StudyRecord, trials: Sequence[TrialRecord]) -> str:
+    """At which rates every SLO was shown to hold, of baseline and winner; "" where a capacity was not asked for."""
+    rates = proven_rates(study, trials)
+    if rates is None:
+        return ""
+    before, after = rates
+    found = "none" if before is None else units.number(before)
+    return f"{found} -> {units.number(after)} req/s, the least at which a fresh start was shown to keep every SLO"
 
 
 def asked(study: StudyRecord) -> str:

@@ -13,7 +13,7 @@ from tuner.store.codec import encode
 from tuner.study.budget import killed_starts, spent_gpu_s
 from tuner.study.judge import WORST_VIOLATION
 from tuner.study.spec import ObjectiveSpec
-from tuner.study.standing import baseline, state_of, value_of
+from tuner.study.standing import baseline, proven_rates, state_of, value_of
 
 
 def find_study(store: Store, name: str | None) -> StudyRecord:
@@ -74,6 +74,7 @@ def report(study: StudyRecord, trials: Sequence[TrialRecord], *, series: bool = 
         "spec": dict(study.spec),
         "info": {key: value for key, value in study.info.items() if key != "holder"},
         "result": dict(study.result) if study.result else None,
+        "proven_rates": proven_rates(study, trials),
         "trials": [trial_row(trial, value_of(baseline(trials)), objective_of(study), series) for trial in trials],
     }
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tuner.core.knob import Candidate
+from tuner.core.measurement import Answer
+from tuner.core.workload import ObjectiveKind
 from tuner.store import StudyRecord, TrialKind, TrialRecord
 from tuner.study.claim import abandoned
 from tuner.study.judge import better
@@ -43,6 +45,24 @@ def recommended(study: StudyRecord) -> Mapping[str, Any] | None:
 def value_of(trial: TrialRecord | None) -> float | None:
     """A trial's objective value where it was feasible."""
     return trial.verdict.value if trial and trial.verdict and trial.verdict.feasible else None
+
+
+def proven_rates(study: StudyRecord, trials: Sequence[TrialRecord]) -> tuple[float | None, float] | None:
+    """The rates (requests/s) at which every SLO was shown to hold: of what was found (None: none), and of the winner.
+
+    Each is the least of its fresh starts. None where nothing is recommended, or a capacity was not what was asked for.
+    """
+    winner, first = recommended(study), baseline(trials)
+    if winner is None or first is None or study.spec["objective"]["kind"] != ObjectiveKind.CAPACITY:
+        return None
+    after = _least_rate(trials, winner)
+    return None if after is None else (_least_rate(trials, first.candidate), after)
+
+
+def _least_rate(trials: Sequence[TrialRecord], candidate: Mapping[str, Any]) -> float | None:
+    starts = [one.summary for one in trials if one.kind is TrialKind.CONFIRM and dict(one.candidate) == dict(candidate)]
+    rates = [one.load.rate for one in starts if one is not None and one.answer is Answer.PASS and one.load.rate]
+    return min(rates) if rates and len(rates) == len(starts) else None
 
 
 def changes(trial: TrialRecord, first: TrialRecord | None) -> Candidate:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from tests.unit.study.test_judge import verdicts
 from tuner.core.knob import Candidate
-from tuner.core.measurement import Verdict
-from tuner.store import Phase, TrialKind, TrialRecord
-from tuner.study.standing import baseline, incumbent, value_of
+from tuner.core.measurement import Answer, Verdict
+from tuner.core.summary import Summary
+from tuner.core.workload import Load
+from tuner.store import Phase, StudyRecord, StudyState, TrialKind, TrialRecord
+from tuner.study.standing import baseline, incumbent, proven_rates, value_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -50,3 +52,30 @@ def test_the_incumbent_is_no_worse_than_the_baseline(outcomes):
 def test_the_newest_baseline_counts():
     found = trials([(TrialKind.BASELINE, None), (TrialKind.SEARCH, None), (TrialKind.BASELINE, Verdict(3.0, {}))])
     assert value_of(baseline(found)) == 3.0
+
+
+FOUND, WINNER = Candidate.of(max_num_seqs=8), Candidate.of(max_num_seqs=64)
+
+
+def finished(kind: str = "capacity", *, exportable: bool = True) -> StudyRecord:
+    spec, result = {"objective": {"kind": kind}}, {"exportable": exportable, "finalist": dict(WINNER)}
+    return StudyRecord(1, "a", "t", "f", spec, {}, StudyState.FINISHED, "", result, None, None, NOW, NOW)
+
+
+def start(kind: TrialKind, candidate: Candidate, rate: float, answer: Answer = Answer.PASS) -> TrialRecord:
+    summary = Summary(None, Load(rate=rate), answer, rate, 0.0, 0.0, {}, (), ())
+    return TrialRecord(1, 1, 1, kind, candidate, "", None, Phase.TOLD, NOW, recorded=NOW, summary=summary)
+
+
+def test_what_is_promised_is_the_least_rate_that_every_fresh_start_was_proven_at() -> None:
+    found = [
+        start(TrialKind.BASELINE, FOUND, 9.0),
+        start(TrialKind.SEARCH, WINNER, 30.0),  # one lucky start
+        *(start(TrialKind.CONFIRM, FOUND, rate) for rate in (5.0, 4.0)),
+        *(start(TrialKind.CONFIRM, WINNER, rate) for rate in (14.0, 15.0)),
+    ]
+    assert proven_rates(finished(), found) == (4.0, 14.0)
+    assert proven_rates(finished("throughput"), found) is None
+    assert proven_rates(finished(exportable=False), found) is None
+    missed = start(TrialKind.CONFIRM, FOUND, 4.0, Answer.FAIL)
+    assert proven_rates(finished(), [*found, missed]) == (None, 14.0)

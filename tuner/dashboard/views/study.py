@@ -16,7 +16,7 @@ from tuner.dashboard.views.recommendation import Recommendation
 from tuner.dashboard.views.row import TrialRow, rows
 from tuner.store import Review, StudyRecord, StudyState, TrialKind, TrialRecord
 from tuner.study import units
-from tuner.study.answer import asked, measured
+from tuner.study.answer import asked, measured, proven
 from tuner.study.importance import Importance, importance
 from tuner.study.judge import better
 from tuner.study.report import gpus_of, objective_of, overview
@@ -214,6 +214,11 @@ class StudyView:
     def measured(self) -> str:
         """What the confirmation measured of both."""
         return measured(self.study)
+
+    @property
+    def proven(self) -> str:
+        """At which rates both were shown to keep every SLO."""
+        return proven(self.study, self.trials)
 
     @property
     def asked(self) -> str:
