@@ -93,6 +93,8 @@ def latency_rows(level: Level) -> Iterator[list[str]]:
             yield [heading, *(units.seconds(getattr(one, which)) for which in STATISTICS)]
 
 
+# A search keeps some of its time for a proof: when it has used so much, more would have let it go on.
+_MUCH = 0.5
 SLO_COLUMNS = ("SLO", "verdict", "observed", "95% interval", "margin", "over the bound")
 
 
@@ -204,7 +206,7 @@ def workload_text(workload: Workload) -> str:
 def capacity_text(result: ProbeResult, found: Capacity) -> str:
     """What a search found, in a sentence."""
     if found.estimate is None:
-        return "none: no rate was shown to meet every SLO"
+        return f"none: no rate was shown to meet every SLO{_in_time(result)}"
     parts = [f"{units.number(found.estimate)} req/s"]
     if result.measurement is not None:
         tokens = result.measurement.level.output_token_rate / max(result.measurement.level.request_rate, 1e-9)
@@ -213,7 +215,14 @@ def capacity_text(result: ProbeResult, found: Capacity) -> str:
         parts.append(f"{units.number(found.proven)} was shown to hold")
     if found.refuted is not None:
         parts.append(f"{units.number(found.refuted)} to fail")
-    return "; ".join(parts)
+    wide = found.proven and found.refuted and found.refuted / found.proven > 1 + 2 * result.asked.job.restart_cv
+    return "; ".join(parts) + (_in_time(result) if wide else "")
+
+
+def _in_time(result: ProbeResult) -> str:
+    """Where it may be for want of time that a search found no more."""
+    given_s = result.asked.limits.total_s
+    return f", within --probe {units.duration(given_s)}" if result.probe_s > _MUCH * given_s else ""
 
 
 def _value(value: float | None, share: bool) -> str:
