@@ -26,7 +26,8 @@ class Reading:
         self._turns: defaultdict[int, Lock] = defaultdict(Lock)  # of those who ask for the same study
 
     def overviews(self) -> list[dict[str, Any]]:
-        """All studies as `tuner studies` lists them, oldest first, with `id`, `by` and `budget`."""
+        """All studies as `tuner studies` lists them, oldest first, with `id`, `by`, `budget` and the newest
+        `decision`."""
         stamps = self.store.stamps()
         return [self._overview(study, stamps.get(study.id)) for study in self.store.studies()]
 
@@ -81,4 +82,5 @@ def listed(view: StudyView) -> dict[str, Any]:
         "by": study.info.get("by", ""),
         "budget": {"starts": budget.get("starts"), "gpu_minutes": budget.get("gpu_minutes")},
         "simulated": bool(study.info.get("simulated")),
+        "decision": view.reviews[-1].decision.value if view.reviews else None,
     }

@@ -33,6 +33,7 @@ async def test_whoever_signed_in_approves_by_the_form_and_stays_on_record(review
     (review,) = (await reviewing.get("/api/v1/studies/1/reviews")).json()
     assert (review["who"], review["decision"], review["comment"]) == ("Ada", "approved", "ship it")
     assert "ship it" in (await reviewing.get("/studies/1")).text
+    assert 'class="decision approved"' in (await reviewing.get("/")).text
 
 
 @pytest.mark.parametrize(
