@@ -39,7 +39,7 @@ search:
     enable_prefix_caching: drop
     enable_chunked_prefill: drop
     block_size: drop
-budget: {{starts: 8, pairs: 2, level: 30s, probe: 90s}}
+budget: {{starts: 8, pairs: 2, level: 30s, probe: 3min}}
 rollout_deadline: 4min
 seed: 1
 """

@@ -79,7 +79,7 @@ class Session:
         """
         size = self.size(load, slos, proof)
         if most is not None:
-            size = replace(size, count=min(size.count, most))
+            size = replace(size, count=min(size.count, most), max_s=min(size.max_s, size.enough_s))
         size = replace(size, max_s=min(size.max_s, max_s))
         level = await self._level(load, slos, precision, size)
         if level.saturated or level.foreign:

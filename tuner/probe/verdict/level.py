@@ -47,6 +47,7 @@ _LEAST_TIMEOUT_S = 30.0
 # A full batch takes up to this many times as long as a few requests.
 _SLOWDOWN = 20
 _LONG_SHARE = 1 / 6  # of all time for levels, for one that is not steady before, or a proof
+_MOST_SHARE = 0.8  # for clients that wait for their answers, who need one level
 # The probe's own delay bends a result where it is this share of what is measured; a throughput only where it is
 # noticeable too.
 _LAG_SHARE = 0.05
@@ -56,7 +57,10 @@ _PROOF = 3
 
 @dataclass(frozen=True)
 class Size:
-    """How much one level sends: `warmup` requests first, then `count` measured ones; `most` until it is steady."""
+    """How much one level sends: `warmup` requests first, then `count` measured ones; `most` until it is steady.
+
+    It ends after `max_s`, and at a look after `enough_s` where so many count as can pass (`least`).
+    """
 
     warmup: int
     count: int
@@ -64,6 +68,7 @@ class Size:
     max_s: float
     least: int = 0  # with fewer measured requests no level can pass
     most: int = 0
+    enough_s: float = math.inf
 
     @property
     def requests(self) -> int:
@@ -77,8 +82,9 @@ def size_of(
     """Size a level for certain answers within the limits; `e2e_s` is the e2e latency, roughly.
 
     An open loop sends for at most `limits.level_s` (a `proof` for longer, so that it can pass in spite of some
-    exceedances), but goes on to a share of `limits.total_s` where the engine is not steady before. No request times out
-    that keeps the SLOs, also not the longest one, of `most_tokens` output tokens.
+    exceedances), but goes on to a share of `limits.total_s` where the engine is not steady before. A closed loop goes
+    on for most of it where fewer requests than can pass have ended. No request times out that keeps the SLOs, also not
+    the longest one, of `most_tokens` output tokens.
     """
     rate = load.rate or (load.concurrency or 1) / e2e_s
     least = max((_least(slo, rate) for slo in slos), default=_LEAST_REQUESTS)
@@ -103,7 +109,9 @@ def size_of(
     assert load.concurrency is not None
     count = max(least, min(max(wanted, 10 * load.concurrency), _ENOUGH_REQUESTS))
     warmup = max(_LEAST_WARMUP, load.concurrency)
-    return Size(warmup, count, timeout_s, max(limits.level_s, 10 * e2e_s), least)
+    enough_s = max(limits.level_s, 10 * e2e_s)
+    max_s = max(enough_s, _MOST_SHARE * limits.total_s) if slos else enough_s
+    return Size(warmup, count, timeout_s, max_s, least, enough_s=enough_s)
 
 
 def _least(slo: Slo, rate: float) -> int:
@@ -161,7 +169,8 @@ class LevelTest:
     def stop(self, records: Sequence[RequestRecord]) -> bool:
         """Whether the level may end at this look."""
         self._stopped = self._look(records) or self._answer is Answer.FAIL or self._certain(records)
-        return self._stopped
+        late = max((record.end_s for record in records), default=0.0) > self.size.enough_s
+        return self._stopped or (late and len(self._counted) >= self.size.least)  # then the last look is at its end
 
     def level(self, found: LevelRecords) -> Level:
         """The level as measured."""

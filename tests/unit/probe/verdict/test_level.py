@@ -68,6 +68,22 @@ def test_a_proof_is_long_as_far_as_there_is_time_and_never_too_short_to_pass() -
     assert slow >= 59
 
 
+def test_clients_that_wait_go_on_until_as_many_have_ended_as_can_pass_and_no_longer() -> None:
+    size = size_of(Load(concurrency=8), [parse_slo("ttft p95 <= 500ms")], Limits(level_s=30, total_s=90), 2.0)
+    assert (size.enough_s, size.max_s) == (30, 72)
+    assert size_of(Load(concurrency=8), [], Limits(level_s=30, total_s=90), 2.0).max_s == 30
+    planned = tuple(record(i).planned for i in range(size.requests))
+
+    def ends_at_a_look(ended: int, at_s: float) -> bool:
+        test = LevelTest(Load(concurrency=8), (parse_slo("ttft p95 <= 500ms"),), planned, size)
+        records = [record(i, sent=at_s * i / ended, ttft=0.1 if i % 12 else 0.9) for i in range(ended)]
+        return test.stop(records)
+
+    assert not ends_at_a_look(size.least, 31)  # some were the warm-up
+    assert not ends_at_a_look(size.warmup + size.least + 9, 29)
+    assert ends_at_a_look(size.warmup + size.least + 9, 31)
+
+
 def test_a_level_says_what_it_left_out_and_why() -> None:
     records = tuple(record(i, sent=0.1 * i, ttft=0.95, gaps=(0.05, 0.05)) for i in range(200))
 
