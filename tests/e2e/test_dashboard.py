@@ -61,7 +61,7 @@ def test_a_winner_is_approved_applied_and_taken_back(cluster: Cluster, engine_si
             expect(page.get_by_role("status")).to_contain_text("Done", timeout=ROLLOUT_MS)
             page.get_by_role("link", name="Back to the study").click()
             decisions = page.locator(".reviews .decision")
-            expect(decisions).to_have_text(["approved", "applied", "undone"])
+            expect(decisions).to_have_text(["undone", "applied", "approved"])
         now, before = made.engine.get(), made.original
         assert now["spec"]["template"]["spec"]["containers"] == before["spec"]["template"]["spec"]["containers"]
         assert made.leases() == []
