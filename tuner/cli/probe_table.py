@@ -16,6 +16,8 @@ from tuner.study import units
 from tuner.study.probe_report import Capacity, ProbeResult, failures, margin, void
 
 _DASH = "—"
+# A search keeps some of its time for a proof: when it has used so much, more would have let it go on.
+_MUCH = 0.5
 
 
 def print_result(result: ProbeResult, *, wide: bool) -> None:
@@ -93,8 +95,6 @@ def latency_rows(level: Level) -> Iterator[list[str]]:
             yield [heading, *(units.seconds(getattr(one, which)) for which in STATISTICS)]
 
 
-# A search keeps some of its time for a proof: when it has used so much, more would have let it go on.
-_MUCH = 0.5
 SLO_COLUMNS = ("SLO", "verdict", "observed", "95% interval", "margin", "over the bound")
 
 

@@ -89,7 +89,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 def _read_ahead(reading: Reading, over: Event) -> None:
     """Have the newest studies in memory before anybody asks for one."""
     try:
-        for _ in reading.newest_first():
+        for _ in reading.each():
             if over.is_set():
                 return
     except Exception:  # whoever asks is told

@@ -13,12 +13,12 @@ from hashlib import sha256
 
 from tuner.core.errors import Refused, TunerError
 from tuner.core.redact import redact
+from tuner.core.undisturbed import undisturbed
 from tuner.dashboard.access import Visitor
 from tuner.store import Decision, Store
 from tuner.study.adoption import Adoption
 from tuner.study.cluster import Cluster
 from tuner.study.reversal import Reversal
-from tuner.study.signals import undisturbed
 from tuner.study.winner import Winner
 
 #: The longest that an engine may take to start with new settings, as of `tuner apply`.

@@ -28,13 +28,12 @@ class Reading:
     def overviews(self) -> list[dict[str, Any]]:
         """All studies as `tuner studies` lists them, oldest first, with `id`, `by`, `budget` and the newest
         `decision`."""
-        stamps = self.store.stamps()
-        return [self._overview(study, stamps.get(study.id)) for study in self.store.studies()]
+        return list(self.each())
 
-    def newest_first(self) -> Iterator[dict[str, Any]]:
-        """The same, one after the other, the newest first."""
+    def each(self) -> Iterator[dict[str, Any]]:
+        """The same, one after the other: what stays in memory at the end are the newest."""
         stamps = self.store.stamps()
-        for study in reversed(self.store.studies()):
+        for study in self.store.studies():
             yield self._overview(study, stamps.get(study.id))
 
     def study(self, study_id: int) -> StudyView:

@@ -16,6 +16,7 @@ from typing import Any
 from tuner.core.errors import NotRestored, Refused, TunerError
 from tuner.core.request import Driver
 from tuner.core.target import TargetInfo
+from tuner.core.undisturbed import undisturbed
 from tuner.probe.workload.prompts import read_prompts
 from tuner.search import Space, load_space
 from tuner.store import Store, StudyRecord, StudyState, TrialRecord
@@ -30,7 +31,7 @@ from tuner.study.place import Place, informed
 from tuner.study.progress import Note, Observer
 from tuner.study.resuming import resume
 from tuner.study.searching import Searching, searching
-from tuner.study.signals import interruptible, undisturbed
+from tuner.study.signals import interruptible
 from tuner.study.spec import StudySpec
 from tuner.targets.target import Running, Target
 

@@ -1,4 +1,4 @@
-"""Ends work on a signal once, and lets it put things back undisturbed."""
+"""Ends work on a signal, once."""
 
 from __future__ import annotations
 
@@ -43,23 +43,3 @@ async def interruptible(work: Coroutine[Any, Any, Result], say: Callable[[str], 
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-
-
-async def undisturbed(work: Coroutine[Any, Any, Result]) -> Result:
-    """Await `work` to its end whatever cancels the caller meanwhile; the cancellation comes through afterwards.
-
-    For putting things back: a first Ctrl-C may well arrive while that is going on.
-    """
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while True:
-        try:
-            result = await asyncio.shield(task)
-            break
-        except asyncio.CancelledError as error:
-            if task.cancelled():
-                raise
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
-    return result

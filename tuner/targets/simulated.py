@@ -13,6 +13,7 @@ from tuner.core.hardware import EngineFacts, Gpu, Model
 from tuner.core.knob import Candidate, Value
 from tuner.core.request import GreedyOutput, LevelPlan, LevelRecords, RequestRecord
 from tuner.core.target import TargetInfo
+from tuner.core.undisturbed import undisturbed
 from tuner.simulator.memory import MemoryPlan, plan
 from tuner.simulator.run import LevelRun
 from tuner.simulator.scheduler import Scheduler
@@ -301,10 +302,8 @@ async def _aside(run: LevelRun) -> LevelRecords:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         run.end()
-        while not running.done():  # its engine is taken down next, however often somebody asks to be quick
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait([running])
-        running.exception()  # has nobody else to tell
+        with suppress(Exception):  # nobody waits for what it came to
+            await undisturbed(running)  # its engine is taken down next
         raise
 
 

@@ -57,11 +57,23 @@ def test_what_was_looked_at_last_is_kept_longest(two: str, monkeypatch: pytest.M
         assert known.study(1) is kept
 
 
+def test_of_more_studies_than_are_kept_the_newest_are_there_once_all_were_read(
+    two: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "_KEPT", 1)
+    with Store.open(two, read_only=True) as store:
+        known = Reading(store)
+        for _ in known.each():
+            pass
+        monkeypatch.setattr(store, "trials", None)  # nothing is read again
+        assert known.study(2).study.name == "other"
+
+
 async def test_a_database_that_can_not_be_read_ahead_ends_in_order(two: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Reading) -> None:
         raise ValueError("no such state")
 
-    monkeypatch.setattr(Reading, "newest_first", broken)
+    monkeypatch.setattr(Reading, "each", broken)
     with Store.open(two, read_only=True) as store:
         app = create_app(Config(hosts=HOSTS), store)
         closed = []

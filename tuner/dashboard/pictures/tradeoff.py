@@ -153,11 +153,9 @@ def _text(spot: _Spot, metric: str, statistic: str) -> str:
 def _at(spots: Sequence[_Spot]) -> str:
     """Under which load. A capacity has its own load in each trial: latencies alone do not compare then."""
     loads = {str(spot.load) for spot in spots}
-    return (
-        f"all at {loads.pop()}"
-        if len(loads) == 1
-        else "each at the load that speaks for it, above which its capacity may lie"
-    )
+    if len(loads) == 1:
+        return f"all at {loads.pop()}"
+    return "each at the load that speaks for it, above which its capacity may lie"
 
 
 def _front(spots: Sequence[_Spot]) -> list[_Spot]:

@@ -176,7 +176,7 @@ class LevelTest:
         """The level as measured."""
         if not self._stopped:
             self._look(found.records, last=True, told=len(found.records) >= found.sent)
-        counted = self._counted
+        counted, after_warmup = self._counted, measured(found.records, self._warmup)
         rates = rates_of(found.records, self._warmup)
         samples = samples_of(counted)
         return Level(
@@ -185,19 +185,19 @@ class LevelTest:
             tests=self._with_intervals(),
             duration_s=found.duration_s,
             requests=len(counted),
-            errors=errors_of(measured(found.records, self._warmup)),
+            errors=errors_of(after_warmup),
             request_rate=rates.requests,
             output_token_rate=rates.output_tokens,
             total_token_rate=rates.total_tokens,
             statistics=statistics_of(samples),
-            saturated=self._bent(found, counted),
+            saturated=self._bent(found),
             foreign=None if found.foreign is None else found.foreign > 0,
             preemptions=found.preemptions,
             overload=self._overload,
             steady=self._steady,
             goodput=goodput_of(self.slos, rates),
             quantiles=quantiles_of(samples),
-            window=self._window(found, rates),
+            window=self._window(found, after_warmup, rates),
             timeline=timeline_of(found),
             server=view_of(found.server) if found.server is not None else None,
             lag_p99_s=found.lag_p99_s,
@@ -211,9 +211,8 @@ class LevelTest:
             for test, (low, high) in zip(self._tests, intervals, strict=True)
         )
 
-    def _window(self, found: LevelRecords, rates: Rates) -> Window:
+    def _window(self, found: LevelRecords, after_warmup: Sequence[RequestRecord], rates: Rates) -> Window:
         """Which part of the level counts."""
-        after_warmup = measured(found.records, self._warmup)
         counted = {record.planned.index for record in self._counted}
         return Window(
             WarmupRule.UNTIL_FULL if self._warmup > self.size.warmup else WarmupRule.PLANNED,
@@ -227,7 +226,7 @@ class LevelTest:
             sum(record.planned.index not in counted for record in after_warmup),
         )
 
-    def _bent(self, found: LevelRecords, counted: Sequence[RequestRecord]) -> bool:
+    def _bent(self, found: LevelRecords) -> bool:
         """Whether the probe's own delay can have changed what the level says.
 
         Delays only ever lengthen latencies: what passed in spite of them has passed. What did not pass may be the
@@ -238,7 +237,7 @@ class LevelTest:
             return True
         if self.load.concurrency is None and self.slos:
             return False
-        e2e = latencies(Metric.E2E, counted)
+        e2e = latencies(Metric.E2E, self._counted)
         return found.lag_p99_s > _LAG_S and (len(e2e) == 0 or found.lag_p99_s > _LAG_SHARE * float(np.median(e2e)))
 
     def _bent_test(self, slo: Slo, test: SloTest, found: LevelRecords) -> bool:

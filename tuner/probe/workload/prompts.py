@@ -133,10 +133,13 @@ def _messages(value: object) -> tuple[Message, ...]:
     """A chat's messages; none where it can't be read."""
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         return ()
-    found = [(one.get("role"), _content(one.get("content"))) for one in value]
-    if not all(isinstance(role, str) and content is not None for role, content in found):
-        return ()
-    return tuple((role, content) for role, content in found if content is not None)
+    found: list[Message] = []
+    for one in value:
+        role, content = one.get("role"), _content(one.get("content"))
+        if not isinstance(role, str) or content is None:
+            return ()
+        found.append((role, content))
+    return tuple(found)
 
 
 def _content(value: object) -> str | None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from tuner.core.errors import NotRestored
-from tuner.study.signals import undisturbed
+from tuner.core.undisturbed import undisturbed
 
 
 async def test_putting_back_is_finished_before_a_cancellation_comes_through():
