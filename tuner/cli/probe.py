@@ -25,6 +25,7 @@ from tuner.engines.metrics import counters
 from tuner.probe.client.driver import headers_of, http_driver
 from tuner.probe.client.models import find_model
 from tuner.probe.run import ProbeRun
+from tuner.probe.workload.prompts import read_prompts
 from tuner.study.probe_report import ProbeResult, probe_report
 from tuner.study.probing import Probing, read_probing
 from tuner.study.signals import interruptible
@@ -99,6 +100,8 @@ def probe(
 
 async def _probe(asked: Probing, quiet: bool) -> ProbeResult:
     """Measure. Where that was stopped, or could not go on, the result has what was measured until then."""
+    if asked.workload.prompts_file is not None:
+        read_prompts(asked.workload.prompts_file)  # a mistake in it is told before a server is asked for anything
     began, zero = datetime.now(UTC), time.monotonic()
     headers = headers_of(os.environ.get("TUNER_API_KEY"), asked.headers)
     model = await find_model(asked.endpoint, headers, asked.model)

@@ -174,7 +174,8 @@ def _last_words(pod: Document, previous: bool, deployed: Deployed) -> datetime.d
         log = deployed.kubectl("logs", pod["metadata"]["name"], "--tail=1", "--timestamps", *options)
     except AssertionError:
         return None
-    return _time(log.split(" ", 1)[0]) if log.strip() else None
+    gone = not log.strip() or log.startswith("unable to retrieve container logs")
+    return None if gone else _time(log.split(" ", 1)[0])
 
 
 def _time(text: str) -> datetime.datetime:

@@ -89,6 +89,14 @@ def test_a_model_that_is_not_there_is_a_mistake_with_the_ones_that_are(engine: S
     assert said.err == f"tuner: --model: 'gpt-5' is not served at {engine.base}; allowed: {engine.model}\n"
 
 
+def test_a_mistake_in_the_prompts_is_told_before_a_server_is_asked(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "good"}\n{"question": "bad"}\n')
+    said = call("probe", "http://127.0.0.1:9", "--rate", "1", "--prompts-file", str(file))  # nobody answers there
+    assert said.code == 2
+    assert f"{file}:2" in said.err
+
+
 def test_an_engine_that_dies_is_a_failure_and_what_was_measured_is_told() -> None:
     dying = {"TUNER_SIM_FAIL": "crash-under-load", "TUNER_SIM_FAIL_AT": "8"}
     with Server(env=dying) as server:

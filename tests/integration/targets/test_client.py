@@ -127,6 +127,14 @@ async def test_no_log_yet_is_an_empty_one(quick: Client) -> None:
     assert await quick.log("ns", "nobody", "engine") == ""
 
 
+async def test_the_kubelets_word_that_a_log_is_gone_is_no_log(
+    server: ApiServer, quick: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = "unable to retrieve container logs for containerd://61a93aa17bfb193bc125b151ec643c85"
+    monkeypatch.setattr(server.node, "log", lambda *_of: gone)
+    assert await quick.log("ns", "llm-0", "engine", previous=True) == ""
+
+
 async def test_an_outage_is_counted_once_however_many_calls_wait_for_it(server: ApiServer, quick: Client) -> None:
     server.troubles = [(503, "1")] * 4
     before = quick.outage_s

@@ -29,6 +29,8 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 _PAGE = 250
 _LOG_BYTES = 2_000_000
+#: What the kubelet sends as a log, with 200, of a container it has removed meanwhile.
+_NO_LOG = b"unable to retrieve container logs for "
 _TIMEOUT = aiohttp.ClientTimeout(total=10.0)
 
 
@@ -209,7 +211,7 @@ class Client:
             if error.status in (400, 404, 500):
                 return ""
             raise
-        return answer.decode(errors="replace")
+        return "" if answer.startswith(_NO_LOG) else answer.decode(errors="replace")
 
     async def allowed(self, verb: str, resource: Resource, namespace: str | None, subresource: str = "") -> bool:
         """Whether the API server would let us."""
