@@ -37,7 +37,7 @@ from tuner.simulator.truth import Truth
 from tuner.store import Store
 
 # Of what is kept: raise one when the simulator changes, the other when searches do.
-_ENGINES, _SEARCHES = 2, 7
+_ENGINES, _SEARCHES = 2, 8
 _FIRST = 3
 _CLOSE = 0.97  # grid points that don't hold this share of the best rate so far are left
 _HOPELESS = 0.4  # nor are those looked at of which the closed form, with the true constants, expects so little

@@ -19,13 +19,13 @@ from tuner.engines.vllm import VLLM
 from tuner.probe import Job, Limits, http_driver, measure
 from tuner.store import Phase, Store, TrialKind
 
-pytestmark = [pytest.mark.cluster, pytest.mark.engine]
+pytestmark = [pytest.mark.cluster, pytest.mark.engine, pytest.mark.alone]
 
-CLIENTS, PROMPT, OUTPUT, SPREAD = 8, 512, 8, 0.8
+CLIENTS, PROMPT, OUTPUT, SPREAD = 8, 256, 8, 0.8
 # The default puts whole prompts of everybody into one step, for which everyone else's next token waits. Steps of at
 # most 64 tokens make no one wait long, so a share of the default's own ITL is a promise that it misses and they keep,
 # on a fast machine as on a slow one. Output lengths differ, else the clients march in step and no one waits.
-SHARE = 0.65
+SHARE = 0.35
 # Of the 8 starts the kills cost two: the baseline's, and the one candidate's.
 STUDY = f"""
 workload: {{prompt: {PROMPT}, output: {{mean: {OUTPUT}, cv: {SPREAD}}}}}
