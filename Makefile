@@ -24,7 +24,7 @@ browser: $(VENV)/.dev ## run the tests of the dashboard in a browser (Chromium; 
 	$(BIN)/python -m pytest tests/browser
 
 e2e: $(VENV)/.dev ## run the end-to-end tests on a real cluster (tests/e2e/conftest.py says which)
-	$(BIN)/python -m pytest tests/e2e -m "not alone and not outage" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest tests/e2e -m "not alone and not outage" -n 3 --dist loadgroup
 	$(BIN)/python -m pytest tests/e2e -m alone
 	$(BIN)/python -m pytest tests/e2e -m outage
 
