@@ -91,10 +91,10 @@ def probe(
     if html is not None:
         _refuse_unwritable(html)
     result = asyncio.run(_probe(asked, quiet=output in (OutputFormat.JSON, OutputFormat.YAML)))
-    if html is not None:
-        html.write_text(page(result), encoding="utf-8")
     shown = probe_report(result, series=output is OutputFormat.JSON)
     emit(output, shown, lambda: print_result(result, wide=output is OutputFormat.WIDE))
+    if html is not None:  # last: what was measured is not lost where its folder is gone
+        html.write_text(page(result), encoding="utf-8")
     _end(result)
 
 
@@ -143,5 +143,5 @@ def _end(result: ProbeResult) -> None:
         raise Interrupted(number, f"stopped by {result.stopped}; only what was measured until then is there")
     if result.failure is not None:
         raise TunerError(str(result.failure))
-    if result.verdict not in (None, Answer.PASS):
+    if result.verdict not in (None, Answer.PASS) or len(result.rated) < len(result.asked.loads):
         raise typer.Exit(1)

@@ -21,8 +21,9 @@ from tuner.probe.watch import Running, Watched
 from tuner.probe.workload.arrivals import Stages, arrivals_of
 
 # A closed loop of a given duration has as many requests at hand as an engine could answer that is twice as fast under
-# load as when it was nearly idle.
+# load as it ever was when nearly idle.
 _FASTER = 2.0
+_NEARLY = 0.95
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Began:
 
 @dataclass(frozen=True)
 class Held:
-    """A level that has ended. `recorded` requests ended in it, warm-up and all; `partial`: it was cut off."""
+    """A level that has ended. `recorded` requests ended in it, warm-up and all; `partial`: it ended too soon."""
 
     level: Level
     recorded: int
@@ -100,7 +101,8 @@ class ProbeRun:
             if self._extent is None:
                 await session.level(load, self.job.slos, precision=_precision(load, self.job))
             else:
-                self._keep(await hold(session, load, self.job.slos, self._extent))
+                level = await hold(session, load, self.job.slos, self._extent)
+                self._keep(level, partial=_ran_out(level, self._extent))
 
     def cut_off(self) -> None:
         """Keep what is known of a level that was cancelled, or failed, while it ran."""
@@ -115,10 +117,10 @@ class ProbeRun:
         if self.warm:
             self._observe(Began(plan.load, len(plan.requests)))
 
-    def _keep(self, level: Level) -> None:
+    def _keep(self, level: Level, partial: bool = False) -> None:
         found = self._driver.found
         assert found is not None
-        self._add(Held(level, len(found.records)))
+        self._add(Held(level, len(found.records), partial))
 
     def _add(self, held: Held) -> None:
         self.held.append(held)
@@ -132,7 +134,7 @@ async def hold(session: Session, load: Load, slos: Sequence[Slo], extent: Extent
     ends with it: what still runs is counted as unfinished. A level that is void is so marked, and not run again. The
     stages of a level have no trace's times: they bend those of any other process.
     """
-    size = _extended(session.size(load, slos), load, extent, session.e2e_s)
+    size = _extended(session.size(load, slos), load, extent, session.fastest_s)
     if extent.stages is None:
         requests = session.requests.draw(load, size.requests)
     else:
@@ -147,6 +149,12 @@ def _precision(load: Load, job: Job) -> float | None:
     if not job.slos:
         return 0.0
     return None if load.rate is not None else job.restart_cv / 2
+
+
+def _ran_out(level: Level, extent: Extent) -> bool:
+    """Whether a closed loop had no requests left before its time was over."""
+    asked_s = extent.duration_s if level.load.concurrency is not None else None
+    return asked_s is not None and level.duration_s < _NEARLY * asked_s
 
 
 def _extended(size: Size, load: Load, extent: Extent, e2e_s: float) -> Size:

@@ -17,6 +17,7 @@ from tuner.probe import Job, Limits
 from tuner.probe.client.driver import HEADER_NAME
 from tuner.probe.run import Extent
 from tuner.probe.workload.arrivals import Stage, Stages
+from tuner.study import units
 from tuner.study.spec import StudySpec, load_spec
 from tuner.study.spec.complaints import complaint, explain
 from tuner.study.spec.document import FieldPath, parse_scalar
@@ -104,6 +105,11 @@ def read_probing(options: Mapping[str, Any]) -> Probing:
     if stages is not None and workload.arrivals is Arrival.TRACE:
         raise InvalidInput(
             "--stages: bend the times of arrivals, and a trace has its own; add --arrivals poisson, or leave them out"
+        )
+    longest_s = (stages.seconds if stages else sizes.duration or 0.0) * len(specs)
+    if "probe" in given and longest_s > first.core_limits().total_s:
+        raise InvalidInput(
+            f"--probe: {given['probe']} is less than the {units.duration(longest_s)} that the levels take by themselves"
         )
     capacity = "capacity" in given
     slos = first.core_slos() if capacity or "slo" in given or ("file" in given and first.slos is not None) else ()

@@ -74,6 +74,20 @@ async def test_a_closed_loop_ends_with_the_duration_that_was_asked_for() -> None
     assert held.level.request_rate == pytest.approx(20.0, rel=0.1)  # 8 servers of 0.4 s
 
 
+async def test_a_closed_loop_that_ran_out_of_requests_is_told_as_cut_off() -> None:
+    class Warming(QueueDriver):
+        """Many times as fast as in its warm-up."""
+
+        async def level(self, plan: LevelPlan, stop: Callable[[Sequence[RequestRecord]], bool]) -> LevelRecords:
+            self.prefill_s, self.step_s = (0.01, 0.0) if self.plans else (0.1, 0.02)
+            return await super().level(plan, stop)
+
+    run = ProbeRun(Warming(), JOB, [Load(concurrency=8)], Extent(duration_s=20.0))
+    await run.go()
+    assert run.held[0].partial
+    assert run.held[0].level.duration_s < 19
+
+
 async def test_a_level_may_have_a_rate_that_changes() -> None:
     driver = QueueDriver()
     stages = Stages((Stage(20, 2), Stage(20, 2, 10), Stage(20, 10)))

@@ -93,7 +93,7 @@ class Connection:
             data, ancillary, _, _ = self._socket.recvmsg(_MOST_BYTES, _ANCILLARY)
             if self._tls is not None and data:
                 data = self._tls.decrypted(data)
-                if not data:
+                if not data and not self._tls.over:
                     return
         except BlockingIOError:
             return
@@ -109,6 +109,8 @@ class Connection:
         # The end may come in two reads, of which the last is short.
         if not self._response.chunked or data.endswith(_ENDS) or len(data) < len(_ENDS):
             self._scan()
+        if self._tls is not None and self._tls.over:
+            self._lost(None)
 
     async def _send(self, data: bytes) -> None:
         try:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 import httpx
 
+from tuner.probe.client.tls import trust
+
 Counters = Callable[[str], Mapping[str, float]]
 
 # TensorRT-LLM has iteration statistics in JSON at the first one.
@@ -16,11 +18,18 @@ _DRAIN_POLL_S = 0.1
 _READS = 3
 
 
+def http_client(headers: Mapping[str, str], timeout_s: float, base_url: str = "") -> httpx.AsyncClient:
+    """For what is no load: it trusts whom the load's connections trust, and no proxy of the environment."""
+    return httpx.AsyncClient(
+        base_url=base_url, headers=dict(headers), timeout=timeout_s, trust_env=False, verify=trust()
+    )
+
+
 class Control:
     """Small requests to one server; no proxies, no retries of its own."""
 
     def __init__(self, endpoint: str, headers: Mapping[str, str], counters: Counters) -> None:
-        self._client = httpx.AsyncClient(base_url=endpoint, headers=dict(headers), timeout=_TIMEOUT_S, trust_env=False)
+        self._client = http_client(headers, _TIMEOUT_S, endpoint)
         self._counters = counters
         self._path: str | None = None  # where counters were seen
 

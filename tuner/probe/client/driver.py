@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -35,6 +37,7 @@ _DRAIN_S = 60.0
 # vLLM's words for "the engine's process is gone while the API server still answers".
 _ENGINE_DEAD = ("EngineCore encountered an issue", "EngineDeadError")
 _REFUSED_IN_A_ROW = 3
+_ASKED_EVERY_S = 5.0
 #: What a header's name may be (RFC 9110, section 5.6.2), as a regular expression.
 HEADER_NAME = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _NAME = re.compile(HEADER_NAME)
@@ -42,6 +45,8 @@ _NAME = re.compile(HEADER_NAME)
 _OURS = frozenset(
     {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
+_BODY = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+_BODY_HEADERS = frozenset(name.lower() for name in _BODY)
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
@@ -91,6 +96,11 @@ class _Progress:
     late: list[RequestRecord] = field(default_factory=list)  # ended or cancelled after the order to stop: no part of it
     refused_in_a_row: int = 0
     last_errors: list[str] = field(default_factory=list)
+    asked_s: float = -math.inf  # when /health was asked last
+
+    def may_ask(self) -> bool:
+        """Whether to ask for the server's health: one that leaves that unanswered must not take the level's time."""
+        return time.monotonic() - self.asked_s > _ASKED_EVERY_S
 
     def add(self, record: RequestRecord) -> None:
         self.records.append(record)
@@ -203,8 +213,9 @@ class HttpDriver:
             reason = f"the engine said: {record.error}"
         elif progress.refused_in_a_row >= _REFUSED_IN_A_ROW:
             reason = f"{progress.refused_in_a_row} connections in a row were refused"
-        elif kind_of(record.error) in ("disconnected", "connection refused"):
+        elif kind_of(record.error) in ("disconnected", "connection refused") and progress.may_ask():
             reason = await self._control.dead()
+            progress.asked_s = time.monotonic()
         if reason is None:
             return
         done = len(progress.records)
@@ -222,7 +233,7 @@ class HttpDriver:
     def _volley(self, plan: LevelPlan) -> Volley:
         return Volley(
             self._endpoint + _PATHS[self._api],
-            {**self._headers, "Content-Type": "application/json", "Accept-Encoding": "identity"},
+            {name: value for name, value in self._headers.items() if name.lower() not in _BODY_HEADERS} | _BODY,
             tuple(self._shot(planned) for planned in plan.requests),
             plan.load.concurrency,
             plan.timeout_s,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import httpx
 
 from tuner.core.errors import InvalidInput, TunerError
+from tuner.probe.client.control import http_client
 
 _TIMEOUT_S = 10.0
 _SHOWN = 10
@@ -36,7 +37,7 @@ async def find_model(endpoint: str, headers: Mapping[str, str], named: str | Non
 async def _served(endpoint: str, headers: Mapping[str, str]) -> tuple[str, ...]:
     """The names; none where the server has no such list."""
     try:
-        async with httpx.AsyncClient(headers=dict(headers), timeout=_TIMEOUT_S, trust_env=False) as client:
+        async with http_client(headers, _TIMEOUT_S) as client:
             answer = await client.get(f"{endpoint}/v1/models")
     except httpx.HTTPError as error:
         raise TunerError(

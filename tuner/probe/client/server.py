@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import selectors
 import socket
-import ssl
 from time import monotonic, time
 from urllib.parse import urlsplit
 
 from tuner.probe.client.connection import Connection
-from tuner.probe.client.tls import Tls
+from tuner.probe.client.tls import Tls, trust
 
 # Below the 5 s after which common servers close idle connections: a request must not race with that.
 _KEEP_ALIVE_S = 2.0
 _CONNECT_TIMEOUT_S = 10.0
 _LOOK_S = 0.001
+#: This system's limits, which say nothing of the server.
+_OWN_FAULT = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Refused(Exception):
@@ -29,7 +31,7 @@ class Server:
         parts = urlsplit(url)
         assert parts.hostname is not None
         self._host = parts.hostname
-        self._context = ssl.create_default_context() if parts.scheme == "https" else None
+        self._context = trust() if parts.scheme == "https" else None
         self._port = parts.port or (443 if self._context else 80)
         self._addresses: list[tuple[int, tuple[str, int]]] = []
         self._connections: set[Connection] = set()
@@ -47,14 +49,17 @@ class Server:
         self._arrivals.close()
 
     async def connection(self) -> Connection:
-        """A connection that nobody else uses. Raises Refused, and TimeoutError where none is made in 10 s."""
+        """A connection that nobody else uses.
+
+        Raises Refused, TimeoutError where none is made in 10 s, and OSError where this system has none left to give.
+        """
         while self._idle:
             connection = self._idle.pop()
+            connection.read(monotonic() - time())  # the server may have closed it since it was looked at
             if connection.usable and monotonic() - connection.idle_since_s < _KEEP_ALIVE_S:
                 return connection
             self._drop(connection)
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-            connection = await self._connect()
+        connection = await self._connect()
         self._connections.add(connection)
         self._arrivals.register(connection, selectors.EVENT_READ, connection)
         return connection
@@ -82,15 +87,22 @@ class Server:
                 self._drop(connection)
 
     async def _connect(self) -> Connection:
-        refused: OSError | None = None
         try:
-            for family, address in await self._resolved():
-                try:
-                    return await self._connected(family, address)
-                except OSError as error:
-                    refused = error
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                addresses = await self._resolved()
         except OSError as error:
-            refused = error
+            raise Refused(str(error)) from None
+        refused: OSError | None = None
+        for family, address in addresses:
+            try:
+                async with asyncio.timeout(_CONNECT_TIMEOUT_S / len(addresses)):
+                    return await self._connected(family, address)
+            except OSError as error:  # a TimeoutError is one
+                if error.errno in _OWN_FAULT:
+                    raise
+                refused = error
+        if isinstance(refused, TimeoutError):
+            raise refused
         raise Refused(str(refused))
 
     async def _connected(self, family: int, address: tuple[str, int]) -> Connection:

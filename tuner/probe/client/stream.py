@@ -144,12 +144,13 @@ def _choice(choice: dict[str, Any], when: float, seen: _Seen) -> None:
 def _tokens(seen: _Seen) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Times and token counts of the events that carried tokens.
 
-    A token may have no text (half a character), and an event without text may have no token (a bare finish reason): the
-    reported usage tells which, where there is one. Tokens beyond one per event are spread evenly.
+    A token may have no text (half a character), and an event without text may have no token (a bare finish reason, a
+    first one that only opens the stream). Where the reported usage is one token per event, all of them count, else
+    those with text. Tokens beyond one per event are spread evenly.
     """
     times = [when for when, _ in seen.events]
     total = seen.completion_tokens
-    if total is None or len(times) > total:
+    if total != len(times):
         times = [when for when, text in seen.events if text] or times
     if total is None:
         return tuple(times), (1,) * len(times)

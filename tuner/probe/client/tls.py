@@ -9,10 +9,16 @@ import ssl
 _RECORD = 1 << 16
 
 
+def trust() -> ssl.SSLContext:
+    """Whom we believe to be who they are: the certificates that this system trusts, or SSL_CERT_FILE names."""
+    return ssl.create_default_context()
+
+
 class Tls:
-    """TLS of one connection, whose socket others read and write."""
+    """TLS of one connection, whose socket others read and write. `over`: the server has said that it sends no more."""
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
+        self.over = False
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
@@ -44,6 +50,9 @@ class Tls:
         try:
             while part := self._tls.read(_RECORD):
                 parts.append(part)
+            self.over = True
         except ssl.SSLWantReadError:
             pass
+        except ssl.SSLZeroReturnError:
+            self.over = True
         return b"".join(parts)

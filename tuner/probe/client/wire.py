@@ -43,17 +43,36 @@ class Volley:
     max_s: float
 
     def share(self, number: int, of: int) -> Volley:
-        """Every `of`-th conversation (a request of its own is one), from `number` on, and as many of the clients."""
-        clients = None if self.concurrency is None else len(range(number, self.concurrency, of))
-        conversation: dict[int, int] = {}
-        begun = 0
+        """Every `of`-th conversation, from `number` on; of a closed loop every `of`-th client with what it would send.
+
+        So every process has as many requests for each of its clients, also where clients don't divide by processes.
+        """
+        clients = self.concurrency
+        places = of if clients is None else clients
+        own = {
+            shot.index
+            for place, conversation in enumerate(self.conversations())
+            if place % places % of == number
+            for shot in conversation
+        }
+        return replace(
+            self,
+            shots=tuple(shot for shot in self.shots if shot.index in own),
+            concurrency=None if clients is None else len(range(number, clients, of)),
+        )
+
+    def conversations(self) -> Sequence[Sequence[Shot]]:
+        """The requests of each conversation, in the order in which they begin; a request of its own is one."""
+        found: dict[int, list[Shot]] = {}
+        begun: list[list[Shot]] = []
         for shot in self.shots:
-            if shot.after is None:
-                conversation[shot.index], begun = begun, begun + 1
-            else:
-                conversation[shot.index] = conversation[shot.after]
-        shots = tuple(shot for shot in self.shots if conversation[shot.index] % of == number)
-        return replace(self, shots=shots, concurrency=clients)
+            before = None if shot.after is None else found.get(shot.after)
+            if before is None:
+                before = []
+                begun.append(before)
+            before.append(shot)
+            found[shot.index] = before
+        return begun
 
 
 @dataclass(frozen=True, slots=True)

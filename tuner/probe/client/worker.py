@@ -10,10 +10,12 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from time import monotonic
 from urllib.parse import urlsplit
@@ -28,6 +30,9 @@ from tuner.probe.client.wire import CANCELLED, Ended, Go, Message, Ready, Reply,
 
 _PULSE_S = 0.02
 _NICENESS = -10
+_MOST_FILES = 1 << 17
+# An engine that breaks under a request takes longer than a socket that says that nobody is there any more.
+_AT_ONCE_S = 0.05
 # The loop's own timers wake up by whole milliseconds; what is left until a request is due, it turns without sleeping.
 _GRAIN_S = 0.0015
 
@@ -102,13 +107,13 @@ class Level:
             await asyncio.wait(self.running)
 
     async def _closed_loop(self, concurrency: int) -> None:
-        shots = iter(self.volley.shots)
+        conversations = iter(self.volley.conversations())
         async with asyncio.TaskGroup() as clients:
             for _ in range(concurrency):
-                clients.create_task(self._client(shots))
+                clients.create_task(self._client(conversations))
 
-    async def _client(self, shots: Iterator[Shot]) -> None:
-        for shot in shots:
+    async def _client(self, conversations: Iterator[Sequence[Shot]]) -> None:
+        for shot in chain.from_iterable(conversations):
             # A task of its own, so that the level's end can tell an unfinished request from a client.
             task = self._launch(shot, self.now())
             await asyncio.wait([task])
@@ -130,8 +135,9 @@ class Level:
             scheduled_s = max(scheduled_s, await self._ends[shot.after] + shot.think_s)
             await self._until(scheduled_s)
         await self._send(shot, scheduled_s)
-        if shot.index in self._ends:
-            self._ends[shot.index].set_result(self.now())
+        end = self._ends.get(shot.index)
+        if end is not None and not end.done():  # the level's end cancels those that wait for it
+            end.set_result(self.now())
 
     async def _send(self, shot: Shot, scheduled_s: float) -> None:
         sent_s = self.now()
@@ -166,11 +172,17 @@ class Level:
         self.writer.write(pack(reply))
 
     async def _ask(self, request: bytes, answer: Answer) -> None:
-        connection = await self._server.connection()
-        try:
-            await connection.ask(request, answer)
-        finally:
-            self._server.give_back(connection)
+        """Ask; again where a connection that was kept proves to have been closed by the server in the meantime."""
+        while True:
+            connection = await self._server.connection()
+            kept, began_s = connection.idle_since_s > 0, monotonic()
+            try:
+                return await connection.ask(request, answer)
+            except Disconnected:
+                if not kept or answer.chunks or monotonic() - began_s > _AT_ONCE_S:
+                    raise
+            finally:
+                self._server.give_back(connection)
 
     async def _cancel(self) -> None:
         for task in self.running:
@@ -191,9 +203,17 @@ def _head(volley: Volley) -> bytes:
     parts = urlsplit(volley.url)
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     host = parts.netloc.rpartition("@")[2]
-    fields = {"Host": host, **volley.headers}
+    named = any(name.lower() == "host" for name in volley.headers)
+    fields = volley.headers if named else {"Host": host, **volley.headers}
     lines = [f"POST {target} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "Content-Length: "]
     return "\r\n".join(lines).encode("latin-1")
+
+
+def _open_many() -> None:
+    """Each client has a connection, and the usual limit of open files is far below what is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MOST_FILES)), hard))
 
 
 def _hurry() -> None:
@@ -209,6 +229,7 @@ def _hurry() -> None:
 async def serve() -> None:
     """Run volleys from standard input until it ends."""
     _hurry()
+    _open_many()
     reader, writer = await _pipes()
     message = await receive(reader)
     while message is not None:

@@ -84,10 +84,12 @@ def _test_share(slo: Slo, allowed: float, seen: Observations, stage: Stage) -> S
     answer = Answer.UNCERTAIN
     # The gaps of a few requests are many, and were all made of the same few seconds.
     many = slo.metric is not Metric.ITL or batches_of(seen.requests) > 0
-    if many and above(allowed, for_fail.exceeding, for_fail.count, stage.fail_alpha):
+    if allowed == 0 and exceeding:
+        answer = Answer.FAIL  # none may, and one did
+    elif many and above(allowed, for_fail.exceeding, for_fail.count, stage.fail_alpha):
         answer = Answer.FAIL
     elif allowed < STRICTEST:
-        clean = exceeding == 0 and seen.undecided == 0 and seen.count >= _LEAST_SEEN
+        clean = exceeding == 0 and seen.undecided == 0 and seen.count >= _LEAST_SEEN and stage.pass_alpha > 0
         answer = Answer.PASS if clean else Answer.UNCERTAIN
     elif stage.pass_alpha > 0 and below(allowed, doubtful.exceeding, doubtful.count, stage.pass_alpha):
         answer = Answer.PASS

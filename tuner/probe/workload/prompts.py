@@ -31,6 +31,8 @@ WORDS = tuple(
     mouth move much music must name near need new next night north nose note nothing now number""".split()  # noqa: SIM905 (a list of 400 lines is not read)
 )
 _LEAST_PART = 100
+#: No tokenizer makes less of a word; a server that says so does not count.
+_LEAST_PER_WORD = 0.2
 
 
 @dataclass(frozen=True)
@@ -58,12 +60,11 @@ class Calibration:
         if not usable:
             return cls()
         words, tokens = np.array(usable, dtype=float).T
-        if np.ptp(words) == 0:
-            return cls(float(tokens.mean() / words.mean()))
-        slope, overhead = np.polyfit(words, tokens, 1)
-        if slope <= 0:
-            return cls(float(tokens.sum() / words.sum()))
-        return cls(float(slope), float(overhead))
+        ratio = float(tokens.sum() / words.sum())
+        slope, overhead = np.polyfit(words, tokens, 1) if np.ptp(words) else (ratio, 0.0)
+        if slope >= _LEAST_PER_WORD:
+            return cls(float(slope), float(overhead))
+        return cls(ratio) if ratio >= _LEAST_PER_WORD else cls()
 
 
 def random_words(count: int, rng: np.random.Generator, vocabulary: Sequence[str] = WORDS) -> list[str]:

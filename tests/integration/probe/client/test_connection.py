@@ -16,8 +16,10 @@ from pathlib import Path
 import h11
 import pytest
 
+from tuner.core.errors import TunerError
 from tuner.core.request import PlannedRequest, RequestRecord
 from tuner.probe.client.connection import STAMPED, Answer, Connection, Disconnected
+from tuner.probe.client.models import find_model
 from tuner.probe.client.response import BadResponse
 from tuner.probe.client.server import Refused, Server
 from tuner.probe.client.stream import record_of
@@ -182,6 +184,43 @@ async def test_an_answer_may_end_with_its_connection() -> None:
 
     assert record(found).error == "http 503: later"
     assert not connection.usable
+
+
+async def test_an_answer_may_end_with_its_connection_over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 503 Busy\r\n\r\nlater")
+        await writer.drain()
+        writer.close()  # says so in TLS, and leaves the socket open until we have answered
+        await asyncio.sleep(1)
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    began = time.monotonic()
+    async with serving(answer, _tls()) as server:
+        found, connection = await ask(server)
+    assert record(found).error == "http 503: later"
+    assert not connection.usable
+    assert time.monotonic() - began < 5
+
+
+async def test_who_is_trusted_under_load_is_trusted_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = await asyncio.start_server(
+        lambda reader, writer: _once(reader, writer, b'{"data":[{"id":"m"}]}'), "127.0.0.1", 0, ssl=_tls()
+    )
+    url = f"https://localhost:{listener.sockets[0].getsockname()[1]}"
+    try:
+        with pytest.raises(TunerError, match="CERTIFICATE_VERIFY_FAILED"):
+            await find_model(url, {}, None)
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        assert await find_model(url, {}, None) == "m"
+    finally:
+        listener.close()
+
+
+async def _once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, body: bytes) -> None:
+    if await _request(reader):
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        await writer.drain()
+    writer.close()
 
 
 async def test_words_that_are_no_http_are_refused() -> None:

@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
 from tests.integration.probe.driving import driving, kinds, plan, run
 from tests.integration.probe.fake_openai import FakeOpenAI, read_counters
@@ -200,6 +201,54 @@ async def test_the_api_key_is_sent() -> None:
 def test_headers_that_can_not_be_sent_are_refused(headers: dict[str, str], said: str) -> None:
     with pytest.raises(InvalidInput, match=said):
         http_driver("http://127.0.0.1:9", "good", headers=headers, counters=read_counters)
+
+
+async def test_a_header_of_ones_own_takes_the_place_of_ours() -> None:
+    seen: list[list[str]] = []
+
+    class Listening(FakeOpenAI):
+        async def complete(self, request: web.Request) -> web.StreamResponse:
+            seen.append([request.headers.getall(name)[0] for name in ("host", "content-type")])
+            assert all(len(request.headers.getall(name)) == 1 for name in ("host", "content-type"))
+            return await super().complete(request)
+
+    async with Listening().serving() as server:
+        headers = {"host": "llm.example.com", "content-type": "text/plain"}
+        driver = http_driver(server.url, "good", headers=headers, counters=read_counters)
+        try:
+            found = await driver.level(plan(2), lambda _: False)
+        finally:
+            await driver.close()
+    assert kinds(found) == {}
+    assert seen == [["llm.example.com", "application/json"]] * 2
+
+
+async def test_a_health_that_hangs_takes_no_time_of_the_level() -> None:
+    class Hanging(FakeOpenAI):
+        async def health(self, _: web.Request) -> web.Response:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    began = time.monotonic()
+    async with driving(Hanging(), "broken") as driver:
+        found = await driver.level(plan(60), lambda _: False)
+    assert kinds(found) == {"disconnected": 12}
+    assert time.monotonic() - began < 12  # the one question's 5 s among them
+
+
+async def test_a_connection_that_the_server_has_just_closed_is_no_failure_of_a_request() -> None:
+    class Closing(FakeOpenAI):
+        async def complete(self, request: web.Request) -> web.StreamResponse:
+            response = await super().complete(request)
+            assert request.transport is not None
+            request.transport.close()  # without a word before
+            return response
+
+    server = Closing()
+    async with driving(server, "good") as driver:
+        found = await driver.level(plan(100, concurrency=4), lambda _: False)
+    assert kinds(found) == {}
+    assert len(server.bodies) == 100
 
 
 async def test_an_engine_that_dies_inside_streams_fails_the_trial_at_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 
-from tests.integration.probe.driving import driving, eventually, plan
+from tests.integration.probe.driving import driving, eventually, kinds, plan
 from tests.integration.probe.fake_openai import FakeOpenAI, read_counters
 from tuner.core.cause import Cause, TrialFailed
 from tuner.core.request import RequestRecord
@@ -163,6 +165,57 @@ async def test_a_turn_waits_for_the_turn_before_it_and_for_its_reader(rate: floa
         before = found.records[record.planned.index - 4]
         assert record.sent_s >= record.scheduled_s >= before.end_s + 0.1 - 1e-9
         assert record.sent_s < before.end_s + 1
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_every_client_of_a_closed_loop_has_work_to_its_end(processes: int) -> None:
+    asked = plan(90, tokens=2, concurrency=3)
+    async with driving(FakeOpenAI(first_s=0.05), "good", processes=processes) as driver:
+        found = await driver.level(asked, lambda _: False)
+
+    busy = sum(record.e2e_s for record in found.records)
+    assert busy / found.duration_s > 2.5  # of 3; where one process ran out early it was 2
+    assert len(found.records) == 90
+
+
+async def test_a_client_goes_on_with_another_conversation_while_others_answer_slowly() -> None:
+    class Uneven(FakeOpenAI):
+        asked = 0
+
+        async def complete(self, request: web.Request) -> web.StreamResponse:
+            self.asked += 1
+            await asyncio.sleep(0.0 if self.asked % 6 else 0.2)
+            return await super().complete(request)
+
+    turns = plan(128, tokens=2, concurrency=4)
+    requests = tuple(replace(one, after=one.index - 4 if one.index // 4 % 4 else None) for one in turns.requests)
+    async with driving(Uneven(first_s=0.005), "good") as driver:
+        found = await driver.level(replace(turns, requests=requests), lambda _: False)
+
+    busy = sum(record.end_s - record.sent_s for record in found.records)
+    assert busy / found.duration_s > 3.1  # of 4; it was 2.6 where clients waited for each other
+
+
+async def test_turns_that_wait_when_a_level_ends_by_its_time_break_nothing() -> None:
+    turns = plan(40, tokens=100, concurrency=2, max_s=0.6)
+    requests = tuple(replace(one, after=one.index - 2 if one.index >= 2 else None) for one in turns.requests)
+    for rate in (None, 50.0):
+        load = turns.load if rate is None else plan(2, rate=rate).load
+        timed = tuple(replace(one, arrival_s=None if rate is None else one.index / rate) for one in requests)
+        async with driving(FakeOpenAI(step_s=0.01), "good") as driver:
+            found = await driver.level(replace(turns, load=load, requests=timed), lambda _: False)
+        assert kinds(found) == {"unfinished": 2}
+
+
+async def test_a_limit_of_this_system_is_not_the_engines_failure() -> None:
+    async with driving(FakeOpenAI(), "good") as driver:
+        await driver.level(plan(2), lambda _: False)
+        (pid,) = driver.load_pids
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (24, 24))
+        with pytest.raises(TrialFailed, match="load process") as caught:
+            await driver.level(plan(100, concurrency=50), lambda _: False)
+    assert caught.value.failure.cause is Cause.PROBE_ERROR
+    assert "Too many open files" in caught.value.failure.evidence
 
 
 async def test_a_turn_that_is_not_due_at_the_levels_end_is_never_sent() -> None:

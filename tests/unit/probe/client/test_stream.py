@@ -95,6 +95,21 @@ def test_many_tokens_in_one_event_are_spread() -> None:
     assert record.event_tokens == (2, 2)
 
 
+@pytest.mark.parametrize("first", [token(""), delta(content="")])
+def test_an_event_that_only_opens_the_stream_is_no_token(first: dict[str, Any]) -> None:
+    record = record_of(PLANNED, reply(first, token(" a b"), token(" c d", "length"), USAGE, DONE))
+
+    assert record.ttft_s == pytest.approx(0.6)
+    assert record.event_tokens == (2, 2)
+
+
+def test_a_bare_finish_reason_is_no_token_where_events_have_several() -> None:
+    record = record_of(PLANNED, reply(token(" a b"), token(" c d"), token("", "length"), USAGE, DONE))
+
+    assert record.token_s == pytest.approx((0.5, 0.6))
+    assert record.event_tokens == (2, 2)
+
+
 def test_a_server_without_usage_is_believed_when_it_says_length() -> None:
     record = record_of(PLANNED, reply(token(" a b"), token(" c d", "length"), DONE))
 

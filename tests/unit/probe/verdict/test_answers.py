@@ -74,6 +74,13 @@ def test_a_promise_too_strict_to_prove_holds_while_nothing_breaks_it() -> None:
     assert answer("ttft max <= 500ms", ttfts([0.1] * 5)).answer is Answer.UNCERTAIN
 
 
+def test_a_promise_too_strict_to_prove_is_watched_for_as_long_as_others_and_fails_at_once() -> None:
+    early = Stage(pass_alpha=0.0, fail_alpha=0.0)
+    for slo in ("ttft max <= 500ms", "error rate <= 0.1%"):
+        assert answer(slo, ttfts([0.1] * 100), early).answer is Answer.UNCERTAIN
+    assert answer("ttft max <= 500ms", ttfts([0.1] * 20 + [0.7]), early).answer is Answer.FAIL
+
+
 def test_undecided_requests_stand_in_the_way_of_pass_but_do_not_fail() -> None:
     running = [record(100 + i, sent=10, ttft=0.05, error="unfinished", gaps=()) for i in range(20)]
     records = [*ttfts([0.1] * 100), *running]

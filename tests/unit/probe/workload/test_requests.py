@@ -91,6 +91,8 @@ def test_calibration_survives_what_servers_say() -> None:
     assert Calibration.fit([(10, 0)]) == Calibration()
     assert Calibration.fit([(10, 20), (10, 20)]).tokens_per_word == 2
     assert Calibration.fit([(10, 20), (20, 20)]).tokens_per_word > 0
+    for nonsense in ([(32, 5), (128, 5)], [(32, 1), (32, 1)]):  # whatever it was sent
+        assert Calibration.fit(nonsense) == Calibration()
 
 
 def test_no_text_is_made_where_the_driver_needs_none() -> None:
