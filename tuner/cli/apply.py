@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from tuner.cli import options
 from tuner.cli.output import console
 from tuner.cli.question import ask
 from tuner.core.errors import InvalidInput
+from tuner.store import StudyRecord
 from tuner.study import units
 from tuner.study.adoption import Adoption
 from tuner.study.cluster import Cluster
@@ -20,11 +22,8 @@ from tuner.study.report import find_study
 from tuner.study.reversal import Reversal
 from tuner.study.signals import interruptible
 from tuner.study.spec.quantity import parse_duration
+from tuner.study.staleness import look, stale
 from tuner.study.winner import Winner, winner_of
-
-_INEXACT = (
-    "No revision in its history explains these lists: the flags are set back, perhaps in another place than before.\n"
-)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -46,24 +45,28 @@ def apply(
 ) -> None:
     """Apply a study's winner to its Deployment: show the diff, ask, watch the rollout, undo it when it fails."""
     with options.existing_store(storage) as store:
-        winner = winner_of(find_study(store, study))
+        record = find_study(store, study)
+        winner = winner_of(record)
     try:
         deadline_s = parse_duration(rollout_deadline)
     except ValueError as error:
         raise InvalidInput(f"--rollout-deadline: {error}") from None
     cluster = Cluster(kubeconfig, context, endpoint, os.environ.get("TUNER_API_KEY"))
-    asyncio.run(_change(Reversal if undo else Adoption, winner, cluster, deadline_s, yes))
+    asyncio.run(_change(Reversal if undo else Adoption, record, winner, cluster, deadline_s, yes))
 
 
-async def _change(kind: type[Adoption], winner: Winner, cluster: Cluster, deadline_s: float, yes: bool) -> None:
+async def _change(
+    kind: type[Adoption], study: StudyRecord, winner: Winner, cluster: Cluster, deadline_s: float, yes: bool
+) -> None:
     async with kind.open(winner, cluster) as adoption:
         diff = await adoption.preview()
         if diff is None:
             console.print(f"{winner.deployment} runs these settings already", highlight=False)
             return
         _show(winner, diff)
-        if not adoption.exact:
-            console.print(_INEXACT, highlight=False)
+        doubts = stale(study, await look(study, cluster), datetime.now(UTC)) if kind is Adoption else []
+        for line in (*doubts, *([adoption.caution] if adoption.caution else [])):
+            console.print(f"{line[:1].upper()}{line[1:]}\n", highlight=False, soft_wrap=True)
         if not yes:
             ask(f"{adoption.question} The engine restarts and serves nobody meanwhile.")
         took_s = await interruptible(adoption.apply(deadline_s, _say), say=_say)

@@ -54,6 +54,7 @@ def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str
     answered = told["summary"] is not None
     winner = recommended(study)
     simulated = " (simulated)" if study.info.get("simulated") else ""
+    lost = f", {told['lost_starts']} lost to infrastructure" if told["lost_starts"] else ""
     facts: dict[str, str | Text] = {
         "study": study.name,
         "target": study.target,
@@ -64,8 +65,8 @@ def _summary(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, str
         "why": result.get("reason") or "",
         "winner": "" if winner is None else units.changed(winner),
         "no effect": ", ".join(result.get("ineffective") or ()),
-        "spent": f"{told['starts']} starts ({told['failed_starts']} failed), {told['gpu_minutes']:.1f} GPU-minutes"
-        f"{simulated}; {told['screened']} candidates ruled out without a start",
+        "spent": f"{told['starts']} starts ({told['failed_starts']} failed){lost}, {told['gpu_minutes']:.1f} "
+        f"GPU-minutes{simulated}; {told['screened']} candidates ruled out without a start",
     }
     return {name: value for name, value in facts.items() if value}
 

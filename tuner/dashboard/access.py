@@ -162,7 +162,10 @@ def _from_here(request: Request) -> bool:
     config: Config = request.app.state.config
     origin = request.headers.get("origin")
     if origin is not None:
-        here = urlsplit(origin)
+        try:
+            here = urlsplit(origin)
+        except ValueError:
+            return False
         if here.netloc != request.headers.get("host") and (here.hostname or "") not in (config.hosts or ()):
             return False
     return request.headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")

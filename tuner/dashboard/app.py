@@ -26,7 +26,7 @@ from tuner.dashboard.access import Ended, Forbidden, NotSignedIn, session_option
 from tuner.dashboard.changes import Changes
 from tuner.dashboard.config import Config
 from tuner.dashboard.headers import KnownHosts, SecureHeaders, SmallBodies
-from tuner.dashboard.live import Live
+from tuner.dashboard.live import OVER, Live
 from tuner.dashboard.reading import Reading
 from tuner.dashboard.rivals import Rivals
 from tuner.dashboard.routes import api, comparison, health, plan, review, signing, studies, study, trial
@@ -100,6 +100,8 @@ def _name_errors(app: FastAPI) -> None:
     """Every error has a page, or for a program JSON of one shape: {"detail": "..."}."""
 
     async def not_signed_in(request: Request, _error: Exception) -> Response:
+        if request.url.path.endswith("/live"):  # the page that followed loads itself again, and leads to the form
+            return Response(OVER, media_type="text/event-stream")
         if _is_api(request) or request.method != "GET":
             return _failed(request, 401, "sign in first", await _written(request))
         return RedirectResponse(f"/sign-in?next={_path(request)}", 303)

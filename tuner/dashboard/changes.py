@@ -47,7 +47,7 @@ class Kind(StrEnum):
 
 @dataclass
 class Change:
-    """One change: what it has said so far, and how it ended (`error` is empty where all went well).
+    """One change: what it has said so far, and how it ended (`done`, or an `error`; the other is empty).
 
     `target` is the Deployment, as namespace/name. `made` says that it runs there now, whatever went wrong afterwards.
     """
@@ -60,6 +60,7 @@ class Change:
     lines: list[str] = field(default_factory=list)
     made: bool = False
     over: bool = False
+    done: str = ""
     error: str = ""
     took_s: float = 0.0
 
@@ -93,10 +94,10 @@ class Changes:
         """The newest change that was made for a study, or tried; None also where that is too long ago."""
         return self._newest.get(study_id)
 
-    async def preview(self, winner: Winner, kind: Kind) -> str | None:
-        """The diff; None where there is nothing to change. Raises what `Adoption.preview` does."""
+    async def preview(self, winner: Winner, kind: Kind) -> tuple[str | None, str]:
+        """The diff (None where there is nothing to change), and `Adoption.caution`. Raises what its `preview` does."""
         async with kind.open(winner, self._cluster) as adoption:
-            return await adoption.preview()
+            return await adoption.preview(), adoption.caution
 
     def begin(self, study_id: int, winner: Winner, kind: Kind, seen: str, who: Visitor) -> Change:
         """Begin it. `seen` is the mark of the diff that was shown: another one is not made.
@@ -161,7 +162,7 @@ class Changes:
             except TunerError as error:  # its word stands, though a cancellation may come while connections are closed
                 change.error = redact(str(error))
                 raise
-            change.made = True
+            change.made, change.done = True, adoption.done
 
     def _record(self, change: Change) -> None:
         who, now = change.who, datetime.now(UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from hashlib import sha256
 
@@ -32,6 +33,7 @@ def document(view: StudyView) -> str:
     return alone(
         "document.html",
         view=view,
+        now=datetime.now(UTC),
         policy=policy,
         style=Markup(style),
         scripts=[Markup(one) for one in scripts],

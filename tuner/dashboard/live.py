@@ -23,6 +23,8 @@ _LONGEST_S = 10.0
 #: A comment now and then, so that a connection that is dead is noticed, and proxies keep one that is not.
 _KEEP_ALIVE_S = 15.0
 ALIVE = b": alive\n\n"
+#: The page that gets it loads itself again.
+OVER = b"event: over\ndata: over\n\n"
 
 
 @dataclass
@@ -64,7 +66,7 @@ class Live:
                 elif not feed.over:
                     yield ALIVE
             if not self._closed:  # else whoever watches asks again, and goes on after a restart
-                yield b"event: over\ndata: over\n\n"
+                yield OVER
         finally:
             feed.watchers -= 1
             if not feed.watchers:

@@ -55,7 +55,8 @@ class Reading:
                 if kept is not None and kept[0] == stamp:
                     self._views.move_to_end(study.id)
                     return kept[1]
-            view = StudyView(study, self.store.trials(study.id, short=True), self.store.reviews.of(study.id))
+            trials, reviews = self.store.trials(study.id, short=True), self.store.reviews.of(study.id)
+            view = StudyView(study, trials, reviews, state=stamp[1])  # its claim grows old while the view is kept
             with self._keeping:
                 self._views[study.id] = (stamp, view)
                 self._views.move_to_end(study.id)

@@ -33,22 +33,24 @@ def prepare() -> None:
 def render(template: str, request: Request, who: Visitor | None = None, **values: Any) -> str:
     """A page for a visitor; None: for anybody."""
     config: Config = request.app.state.config
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            who=who,
-            may=_rights(who, config),
-            sign_in=config.sign_in,
-            path=request.url.path,
-            **values,
-        )
+    return alone(
+        template,
+        who=who,
+        may=_rights(who, config),
+        sign_in=config.sign_in,
+        path=request.url.path,
+        **values,
     )
 
 
 def alone(template: str, **values: Any) -> str:
     """What hangs on no request: a file, or a part of a page that is open already."""
-    return _environment().get_template(template).render(**values)
+    return whole(_environment().get_template(template).render(**values))
+
+
+def whole(text: str) -> str:
+    """The text with ? for the half characters that names of files may have, and no answer can."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _rights(who: Visitor | None, config: Config) -> Mapping[str, bool]:

@@ -54,9 +54,11 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that reads. Raises StoreError."""
-        with self._errors_named(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        """A transaction that reads, all of it as of one moment. Raises StoreError."""
+        with self._errors_named(), self._engine.connect() as plain:
+            connection = plain if self.sqlite else plain.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

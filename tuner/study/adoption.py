@@ -53,9 +53,9 @@ class Adoption:
         return self.winner.candidate
 
     @property
-    def exact(self) -> bool:
-        """Whether it is known to the letter what runs then; False: the flags are known, and not their places."""
-        return True
+    def caution(self) -> str:
+        """What a person should know before, known after `preview`; empty where the diff says it all."""
+        return ""
 
     @property
     def question(self) -> str:

@@ -57,7 +57,14 @@ def _sent(workload: Mapping[str, Any]) -> str:
     for name in ("prompts_file", "trace"):
         if workload.get(name) is not None:
             return f"requests of {workload[name]}"
+    lengths = workload.get("lengths")
+    if lengths is not None:
+        return (
+            f"requests of the lengths in {lengths}"
+            if isinstance(lengths, str)
+            else f"requests of {len(lengths)} lengths"
+        )
     prompt, output = workload.get("prompt") or {}, workload.get("output") or {}
-    lengths = f"prompts of {prompt.get('mean', '?')} tokens, answers of {output.get('mean', '?')}"
+    means = f"prompts of {prompt.get('mean', '?')} tokens, answers of {output.get('mean', '?')}"
     prefix = workload.get("shared_prefix")
-    return f"{lengths}, {prefix} tokens in common" if prefix else lengths
+    return f"{means}, {prefix} tokens in common" if prefix else means

@@ -9,6 +9,7 @@ import time
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from tuner.core.errors import Refused
 from tuner.store import Store, StoreError, StudyRecord, StudyState
@@ -23,7 +24,7 @@ class Claim:
 
     store: Store
     lasts_s: float = LASTS_S
-    holder: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+    holder: str = field(default_factory=lambda: f"{_here()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
 
     def take(self, study: StudyRecord) -> None:
         """Take it. Raises Refused where another process that may live works on the study."""
@@ -62,7 +63,8 @@ class Claim:
 
 def abandoned(study: StudyRecord, now: datetime) -> bool:
     """Whether a study that is under way, by its record, has nobody who works on it: its process was killed."""
-    if study.state not in (StudyState.SEARCHING, StudyState.CONFIRMING):
+    claimed = study.state is StudyState.CREATED and study.holder is not None
+    if not claimed and study.state not in (StudyState.SEARCHING, StudyState.CONFIRMING):
         return False
     expired = study.claimed_until is None or study.claimed_until <= now
     return study.holder is None or expired or _dead(study.holder)
@@ -72,7 +74,7 @@ def _dead(holder: str) -> bool:
     """Whether `holder` (host:pid:id) was a process of this host that no longer runs."""
     host, _, rest = holder.partition(":")
     pid = rest.partition(":")[0]
-    if host != socket.gethostname() or not pid.isdigit():
+    if host != _here() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)
@@ -81,3 +83,12 @@ def _dead(holder: str) -> bool:
     except PermissionError:  # it runs, as somebody else's
         pass
     return False
+
+
+def _here() -> str:
+    """The host, and on Linux whose process ids these are: a container may share the name, and not the ids."""
+    name = socket.gethostname()
+    try:
+        return f"{name}/{Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return name

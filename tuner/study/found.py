@@ -21,6 +21,7 @@ def described(info: TargetInfo) -> dict[str, object]:
         "on_cpu": info.on_cpu,
         "image": info.image,
         "baseline": dict(info.baseline),
+        "fixed": dict(info.fixed),
         "simulated": info.simulated,
     }
 
@@ -31,11 +32,14 @@ def differs_from(study: StudyRecord, info: TargetInfo) -> str:
     changed = [name for name in found if _told_apart(name, study.info.get(name), found[name])]
     if "uid" in changed:
         return f"study {study.name} was of another Deployment of this name"
-    return f"study {study.name} was measured with another {' and '.join(changed)}" if changed else ""
+    words = ["set of flags that are no knobs" if name == "fixed" else name for name in changed]
+    return f"study {study.name} was measured with another {' and '.join(words)}" if changed else ""
 
 
 def _told_apart(name: str, before: object, now: object) -> bool:
     """Version and GPU are only compared where both are known, as an engine that is down does not tell them."""
+    if name == "fixed":  # studies did not always keep it
+        return before is not None and before != now
     if name not in ("version", "gpu"):
         return before != now
     return None not in (before, now) and str(before).partition("+")[0] != str(now).partition("+")[0]

@@ -8,7 +8,7 @@ from typing import Any
 from tuner.core.errors import InvalidInput
 from tuner.core.measurement import Level
 from tuner.core.workload import Objective
-from tuner.store import Store, StudyRecord, TrialRecord
+from tuner.store import Store, StudyRecord, TrialKind, TrialRecord
 from tuner.store.codec import encode
 from tuner.study.budget import killed_starts, spent_gpu_s
 from tuner.study.judge import WORST_VIOLATION
@@ -40,22 +40,27 @@ def gpus_of(study: StudyRecord) -> int:
     return max(1, study.info.get("gpu_count") or 0)
 
 
-def overview(study: StudyRecord, trials: Sequence[TrialRecord]) -> dict[str, Any]:
-    """One study on one line: where it stands, what it found, what it took."""
+def overview(study: StudyRecord, trials: Sequence[TrialRecord], state: str | None = None) -> dict[str, Any]:
+    """One study on one line: where it stands, what it found, what it took. `state` is its state_of, if asked before.
+
+    What failed for infrastructure is no start of the budget's: it is counted by itself.
+    """
     real = [trial for trial in trials if trial.recorded and not trial.screened]
+    counted = [trial for trial in real if trial.verdict is not None]
     gpu_s = sum(spent_gpu_s(trial, gpus_of(study)) for trial in trials)
     result: Mapping[str, Any] = study.result or {}
     return {
         "name": study.name,
-        "state": state_of(study),
+        "state": state or state_of(study),
         "detail": study.detail,
         "target": study.target,
         "conclusion": result.get("conclusion"),
         "summary": result.get("summary"),
         "gain": result.get("gain"),
         "interval": result.get("interval"),
-        "starts": len(real) + sum(len(killed_starts(trial)) for trial in trials),
-        "failed_starts": sum(trial.failure is not None for trial in real),
+        "starts": len(counted) + sum(len(killed_starts(trial)) for trial in trials),
+        "failed_starts": sum(trial.failure is not None for trial in counted),
+        "lost_starts": len(real) - len(counted),
         "screened": sum(trial.screened for trial in trials),
         "gpu_minutes": round(gpu_s / 60, 2),
         "created": study.created.isoformat(timespec="seconds"),
@@ -98,7 +103,7 @@ def trial_row(trial: TrialRecord, before: float | None, objective: Objective, se
         "reason": trial.reason,
         "outcome": outcome(trial),
         "value": value,
-        "against_baseline": objective.gain(value, before),
+        "against_baseline": against_baseline(trial, before, objective),
         "margins": margins(trial),
         "expected": encode(trial.expected),
         "cause": trial.failure.cause.value if trial.failure else None,
@@ -110,6 +115,11 @@ def trial_row(trial: TrialRecord, before: float | None, objective: Objective, se
         "levels": [_level(level, series) for level in _levels(trial)],
         "facts": encode(trial.facts),
     }
+
+
+def against_baseline(trial: TrialRecord, before: float | None, objective: Objective) -> float | None:
+    """Its gain over the search's baseline; None for a confirmation's start, which is compared with its own pair."""
+    return objective.gain(value_of(trial), before) if trial.kind is TrialKind.SEARCH else None
 
 
 def _level(level: Level, series: bool) -> dict[str, Any]:

@@ -21,6 +21,9 @@ from tuner.targets.kubernetes.fields import Fields, Object
 from tuner.targets.kubernetes.inspection import Inspection
 
 _LISTS = (fields.COMMAND, fields.ARGS)
+_INEXACT = (
+    "No revision in its history explains these lists: the flags are set back, perhaps in another place than before."
+)
 _REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -28,9 +31,8 @@ class Reversal(Adoption):
     """The change back: as an Adoption, but for what is wanted and where it is allowed."""
 
     @property
-    def exact(self) -> bool:
-        """See Adoption.exact. Known after `preview`."""
-        return self._lists is not None
+    def caution(self) -> str:
+        return "" if self._lists is not None else _INEXACT
 
     @property
     def question(self) -> str:
@@ -38,7 +40,8 @@ class Reversal(Adoption):
 
     @property
     def done(self) -> str:
-        return f"{self.winner.deployment} runs what it ran before the winner of study {self.winner.study}"
+        what = "what it ran" if self._lists is not None else "the flags that it ran with"
+        return f"{self.winner.deployment} runs {what} before the winner of study {self.winner.study}"
 
     @property
     def wanted(self) -> Candidate:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from tuner.core.errors import InvalidInput, TunerError
-from tuner.core.knob import Candidate
+from tuner.core.knob import Candidate, Value
 from tuner.core.target import TargetInfo
 from tuner.engines import engine_named
 from tuner.engines.engine import Engine
@@ -77,7 +77,8 @@ def stale(study: StudyRecord, today: Today, now: datetime) -> list[str]:
 
     A Deployment that runs the study's own winner is not changed. `now` is aware.
     """
-    found = [*_facts(study, today.info), *_flags(study, today.info)] if today.info is not None else []
+    info = today.info
+    found = [] if info is None else [*_facts(study, info), *_flags(study, info), *_fixed(study, info)]
     return [*found, *_traffic(today.sent, today.served), *today.notes, *_age(study, now)]
 
 
@@ -88,7 +89,8 @@ def compared(study: StudyRecord, today: Today) -> list[str]:
     facts = described(today.info)
     names = [_NAMES[name] for name in _WORDS if study.info.get(name) and facts[name]]
     enough = today.sent is not None and today.served is not None and (today.served.requests or 0) >= _ENOUGH_REQUESTS
-    return [*names, "its flags", *(["what it serves"] if enough else [])]
+    flags = "its flags, as far as tuner knows them" if "fixed" in study.info else "the flags that are tuned"
+    return [*names, flags, *(["what it serves"] if enough else [])]
 
 
 def runs_winner(study: StudyRecord, today: Today) -> bool:
@@ -123,8 +125,23 @@ def _flags(study: StudyRecord, info: TargetInfo) -> Iterator[str]:
         yield f"its flags are neither those that were found nor the winner's: {changed}"
 
 
-def _set(candidate: Candidate, name: str) -> str:
-    return units.setting(candidate.get(name))
+def _fixed(study: StudyRecord, info: TargetInfo) -> Iterator[str]:
+    """Other flags that are set otherwise than measured. A winner may bring or end one that a knob is part of."""
+    before: Mapping[str, Value] | None = study.info.get("fixed")
+    if before is None:
+        return
+    names = {*before} & {*info.fixed} if _runs_winner(study, info) else {*before, *info.fixed}
+    changed = [
+        f"{name} {_set(info.fixed, name)} (was {_set(before, name)})"
+        for name in sorted(names - {"model"})
+        if before.get(name) != info.fixed.get(name)
+    ]
+    if changed:
+        yield f"flags that were not tuned are set otherwise now: {', '.join(changed)}"
+
+
+def _set(settings: Mapping[str, Value], name: str) -> str:
+    return units.setting(settings.get(name))
 
 
 def _runs_winner(study: StudyRecord, info: TargetInfo) -> bool:

@@ -60,7 +60,12 @@ def proven_rates(study: StudyRecord, trials: Sequence[TrialRecord]) -> tuple[flo
 
 
 def _least_rate(trials: Sequence[TrialRecord], candidate: Mapping[str, Any]) -> float | None:
-    starts = [one.summary for one in trials if one.kind is TrialKind.CONFIRM and dict(one.candidate) == dict(candidate)]
+    starts = [
+        one.summary
+        for one in trials
+        # One that failed for infrastructure was made again.
+        if one.kind is TrialKind.CONFIRM and one.verdict is not None and dict(one.candidate) == dict(candidate)
+    ]
     rates = [one.load.rate for one in starts if one is not None and one.answer is Answer.PASS and one.load.rate]
     return min(rates) if rates and len(rates) == len(starts) else None
 

@@ -34,9 +34,16 @@ def served(engine: Engine, page: str) -> Traffic | None:
 
 
 def sent(study: StudyRecord) -> Traffic:
-    """What a study measures with. Reads its files: raises InvalidInput where one is gone or can't be read."""
+    """What a study measures with.
+
+    Reads its files: raises InvalidInput where one is gone, can't be read, or is not what it was.
+    """
     try:
-        workload = WorkloadSpec.model_validate(study.spec["workload"]).core()
+        spec = WorkloadSpec.model_validate(study.spec["workload"])
+        before, now = study.spec.get("files", {}), spec.files()
+        for name in (name for name, content in now.items() if before.get(name, content) != content):
+            raise InvalidInput(f"workload.{name}: {getattr(spec, name)} has changed since it was measured with")
+        workload = spec.core()
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in ("workload", *first["loc"]))

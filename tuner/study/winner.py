@@ -33,6 +33,7 @@ class Winner:
     date: str
     namespace: str  # empty where the target was simulated
     deployment: str
+    fixed: Mapping[str, Value] | None = None  # other flags that were found; None: not kept
 
     @property
     def simulated(self) -> bool:
@@ -56,6 +57,7 @@ def winner_of(study: StudyRecord) -> Winner:
         study=study.name,
         candidate=Candidate.of(finalist),
         baseline=Candidate.of(study.info["baseline"]),
+        fixed=study.info.get("fixed"),
         engine=study.info["engine"],
         version=study.info["version"],
         summary=str(result.get("summary") or result["conclusion"]),
@@ -106,6 +108,12 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
         raise Refused(
             f"Deployment {winner.deployment} was changed since the study: it ran {winner.baseline} then and runs "
             f"{today} now, so the result may not hold; measure again with `tuner start`, or export -o flags"
+        )
+    if winner.fixed is not None and settings != dict(winner.fixed):
+        changed = sorted(name for name in {*settings, *winner.fixed} if settings.get(name) != winner.fixed.get(name))
+        raise Refused(
+            f"Deployment {winner.deployment} was changed since the study in {', '.join(changed)}, so the result may "
+            "not hold; measure again with `tuner start`, or export -o flags"
         )
     container = fields.container_of(before, found.container.name)
     edits = engine.spell(winner.candidate, winner.baseline, fixed=settings, version=winner.version)

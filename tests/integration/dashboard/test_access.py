@@ -109,7 +109,6 @@ async def test_pages_that_need_a_sign_in_lead_to_it_and_back(opened: Open) -> No
         assert sent.status_code == 303
         assert sent.headers["location"] == "/sign-in?next=%2Fstudies%2F1%3Fx%3D1"
         assert (await client.get("/api/v1/studies")).status_code == 401
-        assert (await client.get("/studies/1/live")).status_code in (303, 401)
         wrong = await client.post("/sign-in", data={"name": "Eve", "token": TOKEN[:-1] + "x", "next": "/"})
         assert wrong.status_code == 403
         assert "set-cookie" not in wrong.headers
@@ -209,6 +208,19 @@ async def test_who_follows_a_study_is_asked_again_now_and_then(opened: Open, mon
         monkeypatch.setattr(study, "_ASKED_ANEW_S", 0.1)
         said = await asyncio.wait_for(client.get("/studies/1/live"), 5)
         assert said.text.startswith(ALIVE.decode())
+
+
+async def test_who_follows_a_study_and_is_signed_out_is_led_to_the_form(opened: Open) -> None:
+    async with opened(sign_in=SignIn(TOKEN, asked=True)) as client:
+        said = await client.get("/studies/1/live")
+        assert (said.status_code, said.headers["content-type"].partition(";")[0]) == (200, "text/event-stream")
+        assert said.text == "event: over\ndata: over\n\n"  # the page loads itself again
+        assert (await client.get("/studies/1")).headers["location"].startswith("/sign-in?next=")
+
+
+async def test_an_origin_that_is_no_address_is_another_site(reviewing: httpx.AsyncClient) -> None:
+    said = await reviewing.post("/studies/1/reviews", data={"decision": "approve"}, headers={"origin": "http://[bad"})
+    assert said.status_code == 403
 
 
 async def test_who_has_not_seen_the_last_word_does_not_have_it(reviewing: httpx.AsyncClient) -> None:

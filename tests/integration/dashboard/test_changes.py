@@ -73,7 +73,7 @@ async def changes(store: Store, server: ApiServer) -> AsyncIterator[Changes]:
 
 async def begun(changes: Changes, winner: Winner = WINNER, kind: Kind = Kind.APPLY, who: Visitor = ADA) -> Change:
     """A change begun as on a page: looked at, and that one asked for."""
-    diff = await changes.preview(winner, kind)
+    diff, _caution = await changes.preview(winner, kind)
     assert diff is not None
     return changes.begin(STUDY, winner, kind, mark(diff), who)
 
@@ -93,6 +93,7 @@ async def test_a_winner_is_applied_and_taken_back_and_both_are_on_record(
     change = await ended(await begun(changes))
     assert (change.made, change.error, bench.args[0]) == (True, "", AFTER)
     assert changes.of(STUDY) is change
+    assert change.done == "llm runs the winner of study night"
     assert (await ended(await begun(changes, kind=Kind.UNDO, who=BOB))).error == ""
     assert bench.args[0] == BEFORE
     assert [one[:2] for one in on_record(store)] == [(Decision.APPLIED, "Ada"), (Decision.UNDONE, "Bob")]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.integration.dashboard.conftest import HOSTS
@@ -13,7 +16,7 @@ from tuner.dashboard import reading
 from tuner.dashboard.app import create_app
 from tuner.dashboard.config import Config
 from tuner.dashboard.reading import Reading
-from tuner.store import Store
+from tuner.store import Store, StudyState
 
 
 @pytest.fixture
@@ -67,6 +70,34 @@ def test_of_more_studies_than_are_kept_the_newest_are_there_once_all_were_read(
             pass
         monkeypatch.setattr(store, "trials", None)  # nothing is read again
         assert known.study(2).study.name == "other"
+
+
+async def test_a_study_whose_claim_is_renewed_is_not_called_interrupted(two: str) -> None:
+    with Store.open(two) as store:
+        store.set_state(2, StudyState.SEARCHING, "", datetime.now(UTC))
+        assert store.claims.take(2, "elsewhere:1:x", datetime.now(UTC), 0.2)
+        transport = httpx.ASGITransport(create_app(Config(hosts=HOSTS), store))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            assert (await client.get("/studies/2/trials/0")).status_code == 404  # kept before anybody asked how it is
+            assert store.claims.renew(2, "elsewhere:1:x", datetime.now(UTC), 60)
+            await asyncio.sleep(0.3)
+            assert (await client.get("/api/v1/studies/2")).json()["state"] == "searching"
+            assert "hx-sse:connect" in (await client.get("/studies/2")).text
+
+
+async def test_names_of_files_that_no_answer_can_have_are_shown_without_them(two: str) -> None:
+    half = os.fsdecode(b"caf\xe9.jsonl")
+    with Store.open(two) as store:
+        first = store.studies()[0]
+        spec = {**first.spec, "workload": {**first.spec["workload"], "prompts_file": half}}
+        store.create_study(name="half", spec=spec, target="t", info=first.info, now=first.created)
+        transport = httpx.ASGITransport(create_app(Config(hosts=HOSTS), store))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            for path in ("/studies/3", "/studies/3/report", "/compare?a=1&b=3"):
+                said = await client.get(path)
+                assert said.status_code == 200
+                assert "caf?.jsonl" in said.text
+            assert (await client.get("/api/v1/studies/3")).json()["spec"]["workload"]["prompts_file"] == half
 
 
 async def test_a_database_that_can_not_be_read_ahead_ends_in_order(two: str, monkeypatch: pytest.MonkeyPatch) -> None:

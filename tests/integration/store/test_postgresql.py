@@ -44,6 +44,16 @@ def test_nothing_is_written_by_one_who_reads(store: Store) -> None:
         assert reader.studies() == [study, other]
 
 
+def test_what_is_read_together_is_of_one_moment(store: Store) -> None:
+    study = promises.make_study(store)
+    with Store.open(store.url, read_only=True) as reader, reader._database.reading() as connection:
+        count = "SELECT count(*) FROM tuner_studies"
+        assert connection.exec_driver_sql(count).scalar() == 1
+        promises.make_study(store, "b")
+        assert connection.exec_driver_sql(count).scalar() == 1
+    assert [one.name for one in store.studies()] == [study.name, "b"]
+
+
 def test_a_database_without_tables_is_left_without(postgresql: str) -> None:
     for _ in range(2):
         with pytest.raises(StoreError, match="has no studies; `tuner studies`"):

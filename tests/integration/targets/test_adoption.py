@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,17 @@ async def test_a_deployment_that_was_changed_since_gets_no_winner(bench: Bench, 
     assert bench.picture() == before
 
 
+async def test_a_deployment_whose_other_flags_were_changed_since_gets_no_winner(bench: Bench, cluster: Cluster) -> None:
+    before = bench.picture()
+    for fixed, named in (({"max_model_len": 4096}, "max_model_len"), ({"dtype": "half"}, "dtype")):
+        async with Adoption.open(replace(WINNER, fixed=fixed), cluster) as adoption:
+            with pytest.raises(Refused, match=f"was changed since the study in {named}, so the result may not hold"):
+                await adoption.preview()
+    assert bench.picture() == before
+    async with Adoption.open(replace(WINNER, fixed={}), cluster) as adoption:
+        assert await adoption.preview()
+
+
 async def test_a_winner_that_does_not_start_is_undone_and_says_so(bench: Bench, cluster: Cluster) -> None:
     before = bench.picture()
     fatal = winner({"max_num_seqs": 64}, {"max_num_seqs": 128, "max_num_batched_tokens": 2003})
@@ -101,7 +113,7 @@ async def test_what_ran_before_a_winner_comes_back_to_the_letter(server: ApiServ
     assert "--max-num-batched-tokens=4096" not in bench.args
     async with Reversal.open(SHORTER, cluster) as reversal:
         diff = await reversal.preview() or ""
-        assert reversal.exact
+        assert not reversal.caution
         assert {"+--max-num-batched-tokens=4096", "+--max-num-seqs=64", "---max-num-seqs=128"} <= set(diff.splitlines())
         assert "sk-secret" not in diff
         await reversal.apply(10.0, lambda _: None)
@@ -120,7 +132,7 @@ async def test_a_winner_that_was_applied_with_kubectl_is_undone_as_well(bench: B
     await bench.ready()
     async with Reversal.open(WINNER, cluster) as reversal:
         await reversal.apply(10.0, lambda _: None)
-        assert reversal.exact
+        assert not reversal.caution
     assert bench.deployment["spec"] == before
 
 
@@ -132,7 +144,7 @@ async def test_without_the_revision_of_before_the_flags_are_set_back(server: Api
     forget_history(bench)
     async with Reversal.open(SHORTER, cluster) as reversal:
         await reversal.apply(10.0, lambda _: None)
-        assert not reversal.exact
+        assert "perhaps in another place" in reversal.caution
     assert bench.args[0] == "--max-num-seqs=64"
     assert bench.args[-2:] == ["--max-num-batched-tokens", "4096"]  # in the style of most others
 
@@ -143,7 +155,7 @@ async def test_what_somebody_added_since_stays_when_a_winner_is_undone(bench: Be
     await bench.ready()
     async with Reversal.open(WINNER, cluster) as reversal:
         await reversal.apply(10.0, lambda _: None)
-        assert not reversal.exact
+        assert "perhaps in another place" in reversal.caution
     assert bench.args[0] == "--max-num-seqs=64"
     assert bench.args[-1] == "--enforce-eager"
 
@@ -159,7 +171,7 @@ async def test_a_newer_revision_that_can_not_be_read_explains_nothing(bench: Ben
     await applied(WINNER, cluster)
     async with Reversal.open(WINNER, cluster) as reversal:
         await reversal.preview()
-        assert reversal.exact
+        assert not reversal.caution
 
 
 @pytest.mark.parametrize("added", [["--max-num-seqs=256"], ["--max-num-seqs=128", "--block-size=32"]])

@@ -18,7 +18,7 @@ from tuner.engines.vllm import VLLM
 from tuner.store import StudyRecord, StudyState
 from tuner.study.cluster import Cluster
 from tuner.study.found import described
-from tuner.study.staleness import Today, look, stale
+from tuner.study.staleness import Today, compared, look, stale
 from tuner.study.traffic import Traffic
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.deployment import KubernetesTarget
@@ -85,6 +85,19 @@ async def test_other_flags_and_another_image_are_seen_also_where_no_study_could_
     image, flags = [one for one in judged(study, await look(study, cluster)) if "could not be told" not in one]
     assert "python:3.12 now, and python:3.11" in image
     assert "max_num_seqs 256 (was 64)" in flags
+
+
+async def test_flags_that_were_not_tuned_are_compared_too(bench: Bench, study: StudyRecord, cluster: Cluster) -> None:
+    today = await look(study, cluster)
+    assert "its flags, as far as tuner knows them" in compared(study, today)
+    change(bench, args=[*bench.args, "--quantization=fp8", "--max-model-len=4096"])
+    (sentence,) = [one for one in judged(study, await look(study, cluster)) if "could not be told" not in one]
+    assert "quantization fp8 (was engine default)" in sentence
+    assert "max_model_len 4096" in sentence
+    earlier = replace(study, info={name: value for name, value in study.info.items() if name != "fixed"})
+    today = await look(earlier, cluster)
+    assert [one for one in judged(earlier, today) if "could not be told" not in one] == []
+    assert "the flags that are tuned" in compared(earlier, today)
 
 
 async def test_a_deployment_made_anew_one_that_is_gone_and_another_program_are_told(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,7 +17,8 @@ from tuner.core.measurement import Answer, Verdict
 from tuner.core.summary import Summary
 from tuner.core.workload import Load
 from tuner.store import Phase, StudyRecord, StudyState, TrialKind, TrialRecord
-from tuner.study.standing import baseline, incumbent, proven_rates, value_of
+from tuner.study.claim import _here
+from tuner.study.standing import baseline, incumbent, proven_rates, state_of, value_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -64,7 +68,9 @@ def finished(kind: str = "capacity", *, exportable: bool = True) -> StudyRecord:
 
 def start(kind: TrialKind, candidate: Candidate, rate: float, answer: Answer = Answer.PASS) -> TrialRecord:
     summary = Summary(None, Load(rate=rate), answer, rate, 0.0, 0.0, {}, (), ())
-    return TrialRecord(1, 1, 1, kind, candidate, "", None, Phase.TOLD, NOW, recorded=NOW, summary=summary)
+    verdict = Verdict(rate, {})
+    record = TrialRecord(1, 1, 1, kind, candidate, "", None, Phase.TOLD, NOW, recorded=NOW, verdict=verdict)
+    return replace(record, summary=summary)
 
 
 def test_what_is_promised_is_the_least_rate_that_every_fresh_start_was_proven_at() -> None:
@@ -79,3 +85,25 @@ def test_what_is_promised_is_the_least_rate_that_every_fresh_start_was_proven_at
     assert proven_rates(finished(exportable=False), found) is None
     missed = start(TrialKind.CONFIRM, FOUND, 4.0, Answer.FAIL)
     assert proven_rates(finished(), [*found, missed]) == (None, 14.0)
+    lost = replace(missed, summary=None, verdict=None)  # its node went away, and it was started again
+    assert proven_rates(finished(), [*found, lost, replace(lost, candidate=WINNER)]) == (4.0, 14.0)
+
+
+@pytest.mark.parametrize(
+    ("state", "holder", "left_s", "expected"),
+    [
+        (StudyState.CREATED, None, None, "created"),  # its process is about to claim it
+        (StudyState.CREATED, "elsewhere:1:x", 9, "created"),
+        (StudyState.CREATED, "elsewhere:1:x", -1, "interrupted"),
+        (StudyState.SEARCHING, "elsewhere:1:x", 9, "searching"),
+        (StudyState.SEARCHING, "elsewhere:1:x", -1, "interrupted"),
+        (StudyState.SEARCHING, f"{_here()}:{2**22 + 1}:x", 9, "interrupted"),  # no process has this id
+        (StudyState.SEARCHING, f"{socket.gethostname()}/1:{2**22 + 1}:x", 9, "searching"),  # not of our process ids
+        (StudyState.FINISHED, None, None, "finished"),
+    ],
+)
+def test_nobody_works_on_a_study_whose_process_is_gone(
+    state: StudyState, holder: str | None, left_s: float | None, expected: str
+) -> None:
+    until = None if left_s is None else datetime.now(UTC) + timedelta(seconds=left_s)
+    assert state_of(replace(finished(), state=state, holder=holder, claimed_until=until)) == expected

@@ -11,6 +11,7 @@ import pytest
 from tuner.core.errors import InvalidInput
 from tuner.engines.vllm import VLLM
 from tuner.store import StudyRecord, StudyState
+from tuner.study.spec.workload import WorkloadSpec
 from tuner.study.traffic import Traffic, sent, served
 
 # As vLLM 0.32 writes them, of two engine processes.
@@ -66,6 +67,12 @@ def test_a_workload_s_file_is_read_and_one_that_is_gone_is_named(tmp_path: Path)
     file.write_text("prompt,output\n100,10\n300,30\n")
     stored = study(lengths=str(file))
     assert sent(stored) == Traffic(200.0, 20.0)
+    stored.spec["files"] = WorkloadSpec(lengths=str(file)).files()
+    assert sent(stored) == Traffic(200.0, 20.0)
+    file.write_text("prompt,output\n100,10\n")
+    with pytest.raises(InvalidInput, match=r"workload\.lengths: .*lengths\.csv has changed since it was measured with"):
+        sent(stored)
     file.unlink()
+    del stored.spec["files"]
     with pytest.raises(InvalidInput, match=r"workload\.lengths.*: can't be read: No such file"):
         sent(stored)

@@ -17,7 +17,11 @@ _SIDES = ("baseline", "finalist")
 
 def starts(view: StudyView) -> Picture | None:
     """The value of each fresh start, in their order."""
-    rows = [row for row in view.rows if row.record.kind is TrialKind.CONFIRM and row.record.position is not None]
+    rows = [
+        row
+        for row in view.rows
+        if row.record.kind is TrialKind.CONFIRM and row.record.position is not None and row.record.verdict is not None
+    ]
     shown = [row for row in rows if row.value is not None]
     if not shown:
         return None

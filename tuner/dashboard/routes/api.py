@@ -6,11 +6,12 @@ Its description is at /api/openapi.json.
 from __future__ import annotations
 
 import asyncio
+import json
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from tuner.dashboard import decisions
@@ -22,6 +23,14 @@ from tuner.study.report import objective_of, short_report, trial_row
 from tuner.study.standing import baseline, value_of
 
 
+class Json(JSONResponse):
+    """JSON in ASCII, as `-o json` is: no answer can have the half characters that names of files may have."""
+
+    def render(self, content: Any) -> bytes:
+        """Its text."""
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode()
+
+
 class Failed(BaseModel):
     """What is answered where something is wrong."""
 
@@ -30,6 +39,7 @@ class Failed(BaseModel):
 
 router = APIRouter(
     prefix="/api/v1",
+    default_response_class=Json,
     tags=["studies"],
     responses={
         401: {"model": Failed, "description": "Sign in: send `Authorization: Bearer TOKEN`"},
@@ -56,8 +66,8 @@ def study(_who: Asking, reading: TheReading, study_id: StudyId) -> dict[str, Any
     """One study as `tuner show -o json`, its trials' levels in short, and with what was decided."""
     view = reading.study(study_id)
     return {
-        **listed(view),
         **short_report(view.study, view.trials),
+        **listed(view),
         "reviews": [_review(one) for one in view.reviews],
     }
 

@@ -75,12 +75,24 @@ async def decide(
 
 
 @router.get("/studies/{study_id}/changes/{kind}")
-async def preview(request: Request, who: Operator, reading: TheReading, study_id: StudyId, kind: Kind) -> HTMLResponse:
+async def preview(
+    request: Request, who: Operator, reading: TheReading, config: TheConfig, study_id: StudyId, kind: Kind
+) -> HTMLResponse:
     """What would be changed, with the button that does it."""
     view, winner = await _changeable(reading, study_id, kind)
-    diff = await _changes(request).preview(winner, kind)
-    seen = "" if diff is None else mark(diff)
-    return page("change.html", request, who, view=view, winner=winner, kind=kind.value, diff=diff, seen=seen)
+    diff, caution = await _changes(request).preview(winner, kind)
+    doubts = stale(view.study, await look(view.study, config.cluster), datetime.now(UTC)) if kind is Kind.APPLY else []
+    return page(
+        "change.html",
+        request,
+        who,
+        view=view,
+        winner=winner,
+        kind=kind.value,
+        diff=diff,
+        seen="" if diff is None else mark(diff),
+        warnings=[*doubts, *([caution] if caution else [])],
+    )
 
 
 @router.post("/studies/{study_id}/changes/{kind}")

@@ -64,8 +64,9 @@ class StudyComparison:
     @property
     def comparable(self) -> bool:
         """Whether one's value means the same as the other's."""
-        same = ("objective", "slos", "workload")
-        return all(self.a.study.spec.get(name) == self.b.study.spec.get(name) for name in same)
+        left, right = self.a.study.spec, self.b.study.spec
+        same = all(left.get(name) == right.get(name) for name in ("objective", "slos", "workload"))
+        return same and left.get("files", right.get("files")) == right.get("files", left.get("files"))
 
 
 @dataclass(frozen=True)

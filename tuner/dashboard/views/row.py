@@ -10,7 +10,7 @@ from tuner.core.workload import Objective
 from tuner.store import TrialKind, TrialRecord
 from tuner.study import units
 from tuner.study.budget import spent_gpu_s
-from tuner.study.report import margins, outcome
+from tuner.study.report import against_baseline, margins, outcome
 from tuner.study.standing import baseline, changes, incumbent, value_of
 
 _FIRST = TrialKind.BASELINE
@@ -66,7 +66,7 @@ def rows(trials: Sequence[TrialRecord], objective: Objective, gpus: int) -> Iter
             record=trial,
             changed=changes(trial, first),
             value=value,
-            gain=None if trial.kind is _FIRST else objective.gain(value, before),
+            gain=against_baseline(trial, before, objective),
             margins=margins(trial),
             outcome=outcome(trial),
             gpu_minutes=spent / 60,

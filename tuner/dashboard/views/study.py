@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -27,17 +26,21 @@ _KNOWN = ("simulated", "model", "gpu", "gpu_count", "on_cpu", "engine", "version
 
 @dataclass(frozen=True)
 class StudyView:
-    """A study with its trials in short. `alone`: it is shown as a file, with no other page beside it."""
+    """A study with its trials in short.
+
+    `alone`: it is shown as a file, with no other page beside it. `state`: the word for where it stood when it was read.
+    """
 
     study: StudyRecord
     trials: Sequence[TrialRecord]
     reviews: Sequence[Review] = ()
     alone: bool = False
+    state: str | None = None
 
     @cached_property
     def overview(self) -> Mapping[str, Any]:
         """As `tuner studies` lists it."""
-        return overview(self.study, self.trials)
+        return overview(self.study, self.trials, self.state)
 
     @cached_property
     def known(self) -> Mapping[str, Any]:
@@ -224,11 +227,6 @@ class StudyView:
     def asked(self) -> str:
         """What was asked of the study, in a sentence."""
         return asked(self.study)
-
-    @property
-    def updated(self) -> datetime:
-        """When its state or result last changed."""
-        return self.study.updated
 
     def written(self, value: float | None) -> str:
         """A value of the objective with its unit."""

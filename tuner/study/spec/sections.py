@@ -133,15 +133,18 @@ class StudySpec(Section):
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> StudySpec:
         """The study that `to_dict` was called on, less the password in its storage URL."""
-        own = {key: value for key, value in data.items() if key not in ("fingerprint", "assumed")}
+        own = {key: value for key, value in data.items() if key not in ("fingerprint", "files", "assumed")}
         return cls.model_validate(own)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain JSON values, with `fingerprint` and `assumed`; the storage's password is hidden."""
+        """Everything as plain JSON values; the storage's password is hidden.
+
+        With `fingerprint`, `files` (hashes of what the workload's hold) and `assumed`.
+        """
         data = self.model_dump(mode="json")
         data["slos"] = self._slo_texts
         data["storage"] = None if self.storage is None else masked(self.storage)
-        return {**data, "fingerprint": self.fingerprint, "assumed": self.assumed}
+        return {**data, "fingerprint": self.fingerprint, "files": self.workload.files(), "assumed": self.assumed}
 
     @property
     def rollout_deadline_s(self) -> float:

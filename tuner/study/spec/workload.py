@@ -103,8 +103,12 @@ class WorkloadSpec(Section):
             found["held_out"] = self.held_out  # what a search measures depends on it
         for name in ("prompt", "output"):
             found[name] = {key: value for key, value in found[name].items() if (key, value) != _FIRST_SHAPE}
-        files = {name: _content(Path(found[name])) for name in _FILES if isinstance(found.get(name), str)}
-        return {**found, **files}
+        return {**found, **self.files()}
+
+    def files(self) -> dict[str, str]:
+        """The content of each file that it names, as a hash (its path, where there is no such file any more)."""
+        named = {name: getattr(self, name) for name in _FILES}
+        return {name: _content(Path(path)) for name, path in named.items() if isinstance(path, str)}
 
 
 def _pairs(lengths: str | Sequence[Sequence[Any]] | None) -> tuple[Pair, ...]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tuner.core.flags import SECRET_FLAG
+from tuner.core.redact import redact
 
 _SECRET = re.compile(SECRET_FLAG)
 
@@ -19,7 +20,7 @@ _SECRET = re.compile(SECRET_FLAG)
 def diff(name: str, before: Any, after: Any, left: str, right: str) -> str:
     """A unified diff of one field."""
     lines = difflib.unified_diff(_lines(before), _lines(after), f"{name} ({left})", f"{name} ({right})", lineterm="")
-    return "\n".join(lines)
+    return "\n".join(redact(line) for line in lines)
 
 
 def _lines(value: Any) -> list[str]:

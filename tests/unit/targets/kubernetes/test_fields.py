@@ -189,6 +189,18 @@ def test_a_diff_shows_one_item_per_line_and_no_secrets() -> None:
         assert secret not in text
 
 
+def test_what_looks_like_a_secret_is_not_shown_whatever_its_flag_is_called() -> None:
+    beside = [
+        "--otlp-traces-endpoint=https://tuner:S3cretPassw0rd@otel.example.com",
+        '--additional-config={"api_key": "sk-live-0123456789abcdef"}',
+    ]
+    text = diff("args", ["--max-num-seqs=1", *beside], ["--max-num-seqs=2", *beside], "now", "then")
+    assert "+--max-num-seqs=2" in text
+    assert "otel.example.com" in text
+    assert "S3cret" not in text
+    assert "sk-live" not in text
+
+
 @pytest.mark.parametrize("flag", ["--max-num-batched-tokens", "--ssl-keyfile", "--tokenizer", "--skip-tokenizer-init"])
 def test_a_flag_with_a_word_of_secrets_in_its_name_is_shown(flag: str) -> None:
     text = diff("args", [f"{flag}=1", flag, "3"], [f"{flag}=2", flag, "4"], "now", "then")
