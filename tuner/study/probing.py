@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +41,8 @@ _OWN = (
 )
 _HEADER = re.compile(rf"\s*({HEADER_NAME})\s*:\s*(\S.*?)\s*")
 _SEEDS = 2**32
+#: Prompts are made before their level: some 17 bytes for each of their tokens (3.4 GB).
+_MOST_TOKENS = 200_000_000
 _ENDPOINT = "--endpoint: target.kubernetes.endpoint:"
 _MODES = (
     "--rate 5 or --rate 2,4,8 (levels at these rates), --concurrency 16 (clients that wait), --stages 30s:2,60s:2..8 "
@@ -111,6 +113,7 @@ def read_probing(options: Mapping[str, Any]) -> Probing:
         raise InvalidInput(
             f"--probe: {given['probe']} is less than the {units.duration(longest_s)} that the levels take by themselves"
         )
+    _refuse_too_much(specs, sizes, stages)
     capacity = "capacity" in given
     slos = first.core_slos() if capacity or "slo" in given or ("file" in given and first.slos is not None) else ()
     extent = Extent(sizes.requests, sizes.duration, stages)
@@ -131,6 +134,19 @@ def read_probing(options: Mapping[str, Any]) -> Probing:
         limits=first.core_limits(),
         assumed=tuple(one for one in first.assumed if one.startswith(("workload", "slos") if slos else "workload")),
     )
+
+
+def _refuse_too_much(specs: Sequence[StudySpec], sizes: _Sizes, stages: Stages | None) -> None:
+    """Raise InvalidInput where what is to be sent, which is made before its level, would not fit into memory."""
+    workload = specs[0].core_workload()
+    tokens = workload.prompt.mean + workload.mean_prefix + workload.mean_history
+    for rate in (spec.objective.rate or 0.0 for spec in specs):
+        count = stages.requests if stages else sizes.requests or rate * (sizes.duration or 0.0)
+        if count * tokens > _MOST_TOKENS and workload.prompts_file is None:
+            raise InvalidInput(
+                f"{count:,.0f} requests of {tokens:,.0f} prompt tokens each are too many for one level; "
+                f"allowed: {_MOST_TOKENS:,} tokens in all, here {_MOST_TOKENS / tokens:,.0f} requests"
+            )
 
 
 def _modes(given: Mapping[str, Any]) -> Iterator[str]:

@@ -138,6 +138,22 @@ def test_what_can_not_be_is_refused_with_what_is_allowed(options: dict[str, Any]
     assert any(expected in problem for problem in _problems(**options)), _problems(**options)
 
 
+def test_a_level_that_does_not_fit_into_memory_is_refused() -> None:
+    assert _problems(rate="2,50", duration="30min", prompt_tokens="8192") == [
+        "90,000 requests of 8,192 prompt tokens each are too many for one level; allowed: 200,000,000 tokens "
+        "in all, here 24,414 requests"
+    ]
+    assert "shared" not in _problems(stages="2h:500", shared_prefix="4000")[0]
+    _read(rate="50", duration="30min")
+
+
+def test_levels_take_no_longer_than_all_of_them_may() -> None:
+    assert _problems(rate="1,2", duration="40s", probe="60s") == [
+        "--probe: 60s is less than the 1 min 20 s that the levels take by themselves"
+    ]
+    assert _read(rate="1,2", duration="20min").limits.total_s == 1800  # which nobody has said
+
+
 def test_stages_bend_no_times_of_a_trace(tmp_path: Path) -> None:
     trace = tmp_path / "trace.csv"
     trace.write_text(
