@@ -30,7 +30,8 @@ from tuner.probe.client.wire import CANCELLED, Ended, Go, Message, Ready, Reply,
 
 _PULSE_S = 0.02
 _NICENESS = -10
-_MOST_FILES = 1 << 17
+# As many open files as are enough, and where a system has not so many, as most have.
+_FILES = (1 << 17, 1 << 13)
 # An engine that breaks under a request takes longer than a socket that says that nobody is there any more.
 _AT_ONCE_S = 0.05
 # The loop's own timers wake up by whole milliseconds; what is left until a request is due, it turns without sleeping.
@@ -212,8 +213,13 @@ def _head(volley: Volley) -> bytes:
 def _open_many() -> None:
     """Each client has a connection, and the usual limit of open files is far below what is allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MOST_FILES)), hard))
+    for enough in _FILES:
+        wanted = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+        if soft == resource.RLIM_INFINITY or soft >= wanted:
+            return
+        with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            return
 
 
 def _hurry() -> None:
