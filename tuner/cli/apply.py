@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -22,7 +21,7 @@ from tuner.study.report import find_study
 from tuner.study.reversal import Reversal
 from tuner.study.signals import interruptible
 from tuner.study.spec.quantity import parse_duration
-from tuner.study.staleness import look, stale
+from tuner.study.staleness import doubts
 from tuner.study.winner import Winner, winner_of
 
 
@@ -64,8 +63,7 @@ async def _change(
             console.print(f"{winner.deployment} runs these settings already", highlight=False)
             return
         _show(winner, diff)
-        doubts = stale(study, await look(study, cluster), datetime.now(UTC)) if kind is Adoption else []
-        for line in (*doubts, *([adoption.caution] if adoption.caution else [])):
+        for line in await doubts(study, cluster) if kind is Adoption else filter(None, [adoption.caution]):
             console.print(f"{line[:1].upper()}{line[1:]}\n", highlight=False, soft_wrap=True)
         if not yes:
             ask(f"{adoption.question} The engine restarts and serves nobody meanwhile.")

@@ -45,12 +45,8 @@ def render(template: str, request: Request, who: Visitor | None = None, **values
 
 def alone(template: str, **values: Any) -> str:
     """What hangs on no request: a file, or a part of a page that is open already."""
-    return whole(_environment().get_template(template).render(**values))
-
-
-def whole(text: str) -> str:
-    """The text with ? for the half characters that names of files may have, and no answer can."""
-    return text.encode("utf-8", "replace").decode()
+    text = _environment().get_template(template).render(**values)
+    return text.encode("utf-8", "replace").decode()  # names of files may have half characters, and no answer can
 
 
 def _rights(who: Visitor | None, config: Config) -> Mapping[str, bool]:

@@ -33,7 +33,7 @@ class Session:
     """Levels of one start, in order; `levels` holds all of them, void ones too.
 
     `e2e_s` is the e2e latency of the unloaded engine, and later that of the last open loop that it held: how long it
-    takes to fill.
+    takes to fill. `fastest_s` is the least that the unloaded engine took.
     """
 
     driver: Driver

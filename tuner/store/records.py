@@ -115,6 +115,11 @@ class TrialRecord:
         """The settings that its engine said it runs with; empty where it said nothing."""
         return (self.facts and self.facts.settings) or {}
 
+    @property
+    def lost(self) -> bool:
+        """Whether its start told nothing of the candidate, as where infrastructure failed: no budget counts it."""
+        return self.recorded is not None and self.verdict is None and not self.screened
+
 
 class Decision(StrEnum):
     """What somebody made of a study's winner; `applied` and `undone` say what was done with it.

@@ -58,12 +58,10 @@ def _sent(workload: Mapping[str, Any]) -> str:
         if workload.get(name) is not None:
             return f"requests of {workload[name]}"
     lengths = workload.get("lengths")
+    if isinstance(lengths, str):
+        return f"requests of the lengths in {lengths}"
     if lengths is not None:
-        return (
-            f"requests of the lengths in {lengths}"
-            if isinstance(lengths, str)
-            else f"requests of {len(lengths)} lengths"
-        )
+        return f"requests of {len(lengths)} lengths"
     prompt, output = workload.get("prompt") or {}, workload.get("output") or {}
     means = f"prompts of {prompt.get('mean', '?')} tokens, answers of {output.get('mean', '?')}"
     prefix = workload.get("shared_prefix")

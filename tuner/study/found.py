@@ -37,12 +37,16 @@ def differs_from(study: StudyRecord, info: TargetInfo) -> str:
 
 
 def _told_apart(name: str, before: object, now: object) -> bool:
-    """Version and GPU are only compared where both are known, as an engine that is down does not tell them."""
-    if name == "fixed":  # studies did not always keep it
-        return before is not None and before != now
-    if name not in ("version", "gpu"):
-        return before != now
-    return None not in (before, now) and str(before).partition("+")[0] != str(now).partition("+")[0]
+    """Whether a fact has changed.
+
+    Version and GPU are only compared where both are known, as an engine that is down does not tell them; so are other
+    flags, which studies did not always keep.
+    """
+    if name in ("version", "gpu", "fixed") and None in (before, now):
+        return False
+    if name == "version":  # without what a build adds to it
+        return str(before).partition("+")[0] != str(now).partition("+")[0]
+    return before != now
 
 
 def recalled(info: TargetInfo, study: StudyRecord | None) -> TargetInfo:

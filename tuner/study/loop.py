@@ -367,8 +367,7 @@ def _is_owed(trial: TrialRecord) -> bool:
 
     Where the probe failed, the same engine would be as fast for it again.
     """
-    untaught = trial.recorded is not None and trial.verdict is None and not trial.screened
-    return untaught and trial.failure is not None and trial.failure.cause is not Cause.PROBE_ERROR
+    return trial.lost and trial.failure is not None and trial.failure.cause is not Cause.PROBE_ERROR
 
 
 def _rate(trial: TrialRecord | None) -> float | None:

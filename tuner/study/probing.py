@@ -113,7 +113,7 @@ def read_probing(options: Mapping[str, Any]) -> Probing:
         raise InvalidInput(
             f"--probe: {given['probe']} is less than the {units.duration(longest_s)} that the levels take by themselves"
         )
-    _refuse_too_much(specs, sizes, stages)
+    _refuse_too_much(workload, [spec.objective.rate or 0.0 for spec in specs], sizes, stages)
     capacity = "capacity" in given
     slos = first.core_slos() if capacity or "slo" in given or ("file" in given and first.slos is not None) else ()
     extent = Extent(sizes.requests, sizes.duration, stages)
@@ -136,11 +136,10 @@ def read_probing(options: Mapping[str, Any]) -> Probing:
     )
 
 
-def _refuse_too_much(specs: Sequence[StudySpec], sizes: _Sizes, stages: Stages | None) -> None:
+def _refuse_too_much(workload: Workload, rates: Sequence[float], sizes: _Sizes, stages: Stages | None) -> None:
     """Raise InvalidInput where what is to be sent, which is made before its level, would not fit into memory."""
-    workload = specs[0].core_workload()
     tokens = workload.prompt.mean + workload.mean_prefix + workload.mean_history
-    for rate in (spec.objective.rate or 0.0 for spec in specs):
+    for rate in rates:
         count = stages.requests if stages else sizes.requests or rate * (sizes.duration or 0.0)
         if count * tokens > _MOST_TOKENS and workload.prompts_file is None:
             raise InvalidInput(

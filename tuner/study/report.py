@@ -45,8 +45,7 @@ def overview(study: StudyRecord, trials: Sequence[TrialRecord], state: str | Non
 
     What failed for infrastructure is no start of the budget's: it is counted by itself.
     """
-    real = [trial for trial in trials if trial.recorded and not trial.screened]
-    counted = [trial for trial in real if trial.verdict is not None]
+    counted = [trial for trial in trials if trial.recorded and not (trial.screened or trial.lost)]
     gpu_s = sum(spent_gpu_s(trial, gpus_of(study)) for trial in trials)
     result: Mapping[str, Any] = study.result or {}
     return {
@@ -60,7 +59,7 @@ def overview(study: StudyRecord, trials: Sequence[TrialRecord], state: str | Non
         "interval": result.get("interval"),
         "starts": len(counted) + sum(len(killed_starts(trial)) for trial in trials),
         "failed_starts": sum(trial.failure is not None for trial in counted),
-        "lost_starts": len(real) - len(counted),
+        "lost_starts": sum(trial.lost for trial in trials),
         "screened": sum(trial.screened for trial in trials),
         "gpu_minutes": round(gpu_s / 60, 2),
         "created": study.created.isoformat(timespec="seconds"),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from tuner.core.errors import InvalidInput, TunerError
@@ -20,7 +20,7 @@ from tuner.study.cluster import Cluster
 from tuner.study.found import described
 from tuner.study.standing import recommended
 from tuner.study.traffic import Traffic, sent, served
-from tuner.study.winner import runs
+from tuner.study.winner import differing, runs
 from tuner.targets.kubernetes import copies
 from tuner.targets.kubernetes.client import Client
 from tuner.targets.kubernetes.discover import original, recognise
@@ -82,6 +82,11 @@ def stale(study: StudyRecord, today: Today, now: datetime) -> list[str]:
     return [*found, *_traffic(today.sent, today.served), *today.notes, *_age(study, now)]
 
 
+async def doubts(study: StudyRecord, cluster: Cluster) -> list[str]:
+    """`stale`, by a look at the cluster now."""
+    return stale(study, await look(study, cluster), datetime.now(UTC))
+
+
 def compared(study: StudyRecord, today: Today) -> list[str]:
     """What `stale` could compare, because it is known of then and of now, in words; of the rest it says nothing."""
     if today.info is None:
@@ -120,8 +125,7 @@ def _flags(study: StudyRecord, info: TargetInfo) -> Iterator[str]:
         if gpus and info.gpu_count and gpus != info.gpu_count:
             yield f"it asks for {info.gpu_count} GPUs now, and {gpus} were measured"
     elif not _runs_winner(study, info):
-        names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
-        changed = ", ".join(f"{name} {_set(now, name)} (was {_set(before, name)})" for name in names)
+        changed = _told(before, now, differing(before, now))
         yield f"its flags are neither those that were found nor the winner's: {changed}"
 
 
@@ -130,18 +134,15 @@ def _fixed(study: StudyRecord, info: TargetInfo) -> Iterator[str]:
     before: Mapping[str, Value] | None = study.info.get("fixed")
     if before is None:
         return
-    names = {*before} & {*info.fixed} if _runs_winner(study, info) else {*before, *info.fixed}
-    changed = [
-        f"{name} {_set(info.fixed, name)} (was {_set(before, name)})"
-        for name in sorted(names - {"model"})
-        if before.get(name) != info.fixed.get(name)
-    ]
+    changed = [name for name in differing(before, info.fixed) if name != "model"]
+    if _runs_winner(study, info):
+        changed = [name for name in changed if name in before and name in info.fixed]
     if changed:
-        yield f"flags that were not tuned are set otherwise now: {', '.join(changed)}"
+        yield f"flags that were not tuned are set otherwise now: {_told(before, info.fixed, changed)}"
 
 
-def _set(settings: Mapping[str, Value], name: str) -> str:
-    return units.setting(settings.get(name))
+def _told(before: Mapping[str, Value], now: Mapping[str, Value], names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {units.setting(now.get(name))} (was {units.setting(before.get(name))})" for name in names)
 
 
 def _runs_winner(study: StudyRecord, info: TargetInfo) -> bool:

@@ -40,9 +40,11 @@ def sent(study: StudyRecord) -> Traffic:
     """
     try:
         spec = WorkloadSpec.model_validate(study.spec["workload"])
-        before, now = study.spec.get("files", {}), spec.files()
-        for name in (name for name, content in now.items() if before.get(name, content) != content):
-            raise InvalidInput(f"workload.{name}: {getattr(spec, name)} has changed since it was measured with")
+        before = study.spec.get("files", {})
+        changed = [name for name, content in spec.files().items() if before.get(name, content) != content]
+        if changed:
+            named = (f"workload.{name}: {getattr(spec, name)}" for name in changed)
+            raise InvalidInput(*(f"{one} has changed since it was measured with" for one in named))
         workload = spec.core()
     except ValidationError as error:
         first = error.errors()[0]

@@ -109,8 +109,8 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
             f"Deployment {winner.deployment} was changed since the study: it ran {winner.baseline} then and runs "
             f"{today} now, so the result may not hold; measure again with `tuner start`, or export -o flags"
         )
-    if winner.fixed is not None and settings != dict(winner.fixed):
-        changed = sorted(name for name in {*settings, *winner.fixed} if settings.get(name) != winner.fixed.get(name))
+    changed = [] if winner.fixed is None else differing(winner.fixed, settings)
+    if changed:
         raise Refused(
             f"Deployment {winner.deployment} was changed since the study in {', '.join(changed)}, so the result may "
             "not hold; measure again with `tuner start`, or export -o flags"
@@ -132,6 +132,11 @@ async def on_deployment(winner: Winner, client: Client) -> Result:
         resources=_resources(gpus),
         selector=before["spec"]["selector"],
     )
+
+
+def differing(before: Mapping[str, Value], now: Mapping[str, Value]) -> list[str]:
+    """The names of settings that are not as they were, by the alphabet."""
+    return sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
 
 
 def runs(

@@ -18,7 +18,7 @@ from tuner.dashboard.document import file_name
 from tuner.dashboard.routes.parts import StudyId, TheConfig, TheReading, page
 from tuner.dashboard.views.study import StudyView
 from tuner.study.exports import Export, exports
-from tuner.study.staleness import compared, look, runs_winner, stale
+from tuner.study.staleness import compared, doubts, look, runs_winner, stale
 from tuner.study.winner import Winner, winner_of
 
 router = APIRouter()
@@ -81,7 +81,7 @@ async def preview(
     """What would be changed, with the button that does it."""
     view, winner = await _changeable(reading, study_id, kind)
     diff, caution = await _changes(request).preview(winner, kind)
-    doubts = stale(view.study, await look(view.study, config.cluster), datetime.now(UTC)) if kind is Kind.APPLY else []
+    said = await doubts(view.study, config.cluster) if kind is Kind.APPLY and diff is not None else []
     return page(
         "change.html",
         request,
@@ -91,7 +91,7 @@ async def preview(
         kind=kind.value,
         diff=diff,
         seen="" if diff is None else mark(diff),
-        warnings=[*doubts, *([caution] if caution else [])],
+        warnings=[*said, *filter(None, [caution])],
     )
 
 

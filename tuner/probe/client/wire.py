@@ -47,31 +47,24 @@ class Volley:
 
         So every process has as many requests for each of its clients, also where clients don't divide by processes.
         """
-        clients = self.concurrency
-        places = of if clients is None else clients
+        clients = None if self.concurrency is None else len(range(number, self.concurrency, of))
         own = {
             shot.index
             for place, conversation in enumerate(self.conversations())
-            if place % places % of == number
+            if place % (self.concurrency or of) % of == number
             for shot in conversation
         }
-        return replace(
-            self,
-            shots=tuple(shot for shot in self.shots if shot.index in own),
-            concurrency=None if clients is None else len(range(number, clients, of)),
-        )
+        return replace(self, shots=tuple(shot for shot in self.shots if shot.index in own), concurrency=clients)
 
     def conversations(self) -> Sequence[Sequence[Shot]]:
         """The requests of each conversation, in the order in which they begin; a request of its own is one."""
-        found: dict[int, list[Shot]] = {}
+        of: dict[int, list[Shot]] = {}
         begun: list[list[Shot]] = []
         for shot in self.shots:
-            before = None if shot.after is None else found.get(shot.after)
-            if before is None:
-                before = []
-                begun.append(before)
-            before.append(shot)
-            found[shot.index] = before
+            if shot.after is None:
+                begun.append([])
+            of[shot.index] = begun[-1] if shot.after is None else of[shot.after]
+            of[shot.index].append(shot)
         return begun
 
 
