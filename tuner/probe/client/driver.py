@@ -46,7 +46,6 @@ _OURS = frozenset(
     {"connection", "content-length", "expect", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 )
 _BODY = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-_BODY_HEADERS = frozenset(name.lower() for name in _BODY)
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
@@ -75,8 +74,7 @@ def headers_of(api_key: str | None, own: Mapping[str, str]) -> Mapping[str, str]
 
     Raises InvalidInput for a header that can't be sent.
     """
-    keyed = any(name.lower() == "authorization" for name in own)
-    headers = {**own} if keyed or not api_key else {"Authorization": f"Bearer {api_key}", **own}
+    headers = _over(own, {"Authorization": f"Bearer {api_key}"} if api_key else {})
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
             raise InvalidInput(f"header {name!r}: allowed are letters, digits and -, as in X-Team")
@@ -85,6 +83,12 @@ def headers_of(api_key: str | None, own: Mapping[str, str]) -> Mapping[str, str]
         if not _VALUE.fullmatch(value):  # the value may be a secret
             raise InvalidInput(f"header {name}: its value holds what can't be sent; allowed: one line of ASCII text")
     return headers
+
+
+def _over(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """The headers of both; one that both have, whatever its case, is the first's."""
+    named = {name.lower() for name in first}
+    return {**{name: value for name, value in second.items() if name.lower() not in named}, **first}
 
 
 @dataclass
@@ -233,7 +237,7 @@ class HttpDriver:
     def _volley(self, plan: LevelPlan) -> Volley:
         return Volley(
             self._endpoint + _PATHS[self._api],
-            {name: value for name, value in self._headers.items() if name.lower() not in _BODY_HEADERS} | _BODY,
+            _over(_BODY, self._headers),
             tuple(self._shot(planned) for planned in plan.requests),
             plan.load.concurrency,
             plan.timeout_s,
