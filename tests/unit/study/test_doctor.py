@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import copy
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tuner.core.hardware import Gpu
-from tuner.podspec.documents import load
-from tuner.podspec.kinds import pod_templates
 from tuner.simulator.catalogue import GPUS, MODELS
 from tuner.study.doctor import Finding, Severity, examine_file, findings_for
-
-DATA = os.environ.get("TUNER_REFERENCE_DATA")
-reference = pytest.mark.skipif(DATA is None, reason="TUNER_REFERENCE_DATA is not set")
 
 HEALTHY: dict[str, Any] = {
     "apiVersion": "apps/v1",
@@ -370,94 +362,3 @@ def test_flags_are_checked_where_a_controller_owns_the_pods_too() -> None:
     custom = {**deployment(args=["--num-speculative-tokens=5"]), "apiVersion": "x.example.com/v1", "kind": "Fleet"}
     findings = examine_file(yaml.safe_dump(custom))
     assert [finding.subject for finding in findings] == ["custom-resource", "--num-speculative-tokens=5"]
-
-
-@pytest.mark.reference
-@reference
-def test_every_reference_manifest_gets_findings_and_shows_no_value_of_the_environment() -> None:
-    files = sorted((Path(DATA or "") / "manifests").rglob("*.yaml"))
-    assert files
-    for file in files:
-        text = file.read_text()
-        findings = examine_file(text)
-        assert findings, file.name
-        shown = " ".join(f"{finding.subject} {finding.text} {finding.instead}" for finding in findings)
-        assert "my-secret-key" not in shown
-        assert "token-abc123" not in shown
-        for document in load(text):
-            for value in environment(document.content):
-                assert value not in shown, file.name
-
-
-def environment(content: Any) -> Iterator[str]:
-    """Literal values of environment variables that are long enough not to be anything else too."""
-    for template in pod_templates(content):
-        for container in template.content["spec"]["containers"]:
-            arguments = str([container.get("command"), container.get("args")])
-            values = [str(variable.get("value", "")) for variable in container.get("env") or []]
-            yield from (value for value in values if len(value) > 8 and value not in arguments)
-
-
-@pytest.mark.reference
-@reference
-def test_the_published_recipe_is_translated() -> None:
-    findings = examine_file((Path(DATA or "") / "manifests" / "recipe" / "vllm.yaml").read_text())
-    assert one(findings, "--enforce-eager=false").severity is Severity.BLOCKER
-    translated = yaml.safe_load(about(findings, "args")[-1].instead or "")["args"]
-    assert translated[-1] == (
-        '--speculative-config={"method":"draft_model","model":"meta-llama/Llama-3-8B","num_speculative_tokens":5}'
-    )
-    assert len(translated) == 9
-
-
-def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of every value inside another one."""
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in pairs:
-        yield (*path, key)
-        yield from nodes(inner, (*path, key))
-
-
-def replaced(value: Any, path: tuple[Any, ...], by: Any) -> Any:
-    if not path:
-        return by
-    changed = copy.copy(value)
-    changed[path[0]] = replaced(value[path[0]], path[1:], by)
-    return changed
-
-
-@pytest.mark.parametrize("by", [None, 5, 2.5, True, "x", [], {}, [None], {"name": 5}])
-def test_no_value_in_the_wrong_place_ends_in_a_traceback(by: Any) -> None:
-    whole = copy.deepcopy(HEALTHY)
-    container = whole["spec"]["template"]["spec"]["containers"][0]
-    container["env"] = [{"name": "A", "value": "1"}]
-    container["volumeMounts"] = [{"name": "shm", "mountPath": "/dev/shm"}]
-    container["startupProbe"] = {"tcpSocket": {"port": 8000}, "periodSeconds": 5, "failureThreshold": 9}
-    whole["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": "25%"}}
-    whole["spec"]["progressDeadlineSeconds"] = 600
-    for path in nodes(whole):
-        assert findings_for(replaced(whole, path, by)) is not None, path
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("replicas: ${N}", "spec.replicas is text, not a whole number"),
-        ("strategy: 5", "spec.strategy is an int, not a mapping"),
-        ("template: {spec: {containers: [{name: e, image: vllm/vllm-openai, ports: 8000}]}}", "ports is an int"),
-        ("template: {spec: {containers: [null]}}", "spec.template.spec.containers[0] is empty, not a mapping"),
-        ("replicas: '{{ .Values.n }}'", "spec.replicas has a placeholder in double braces"),
-    ],
-)
-def test_a_field_of_the_wrong_kind_is_told_by_its_path(text: str, said: str) -> None:
-    whole = copy.deepcopy(HEALTHY)
-    whole["spec"] |= yaml.safe_load(text)
-    (finding,) = findings_for(whole)
-    assert finding.severity is Severity.BLOCKER
-    assert said in finding.text
-
-
-def test_a_list_and_a_service_of_the_wrong_shape_hide_nothing() -> None:
-    broken = [{"apiVersion": "v1", "kind": "List", "items": 5}, {"kind": "Service", "metadata": 5}]
-    text = yaml.dump_all([*broken, HEALTHY])
-    assert any(finding.subject == "container engine" for finding in examine_file(text))
